@@ -1,0 +1,1 @@
+"""The gateway for users: REST in front, validators' links behind."""

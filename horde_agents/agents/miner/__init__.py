@@ -1,0 +1,1 @@
+"""Serves one UID: leases slots to validators' jobs, publishes receipts."""

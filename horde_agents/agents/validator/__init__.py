@@ -1,0 +1,1 @@
+"""Takes jobs from facilitators, tries them at miners, signs receipts."""

@@ -1,0 +1,1 @@
+"""The `horde` command: parses arguments, prints answers. May import every room."""

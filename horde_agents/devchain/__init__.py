@@ -1,0 +1,1 @@
+"""A development chain that stock Bittensor tools talk to."""

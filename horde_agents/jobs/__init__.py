@@ -1,0 +1,1 @@
+"""A job's life, limits and faults, the same for all agents. Pure."""

@@ -1,0 +1,1 @@
+"""The ComputeHorde wire: messages, signatures, quirks. Pure."""

@@ -1,0 +1,1 @@
+"""Signed statements about jobs. Pure."""

@@ -1,0 +1,1 @@
+"""Settings, loops, logs, metrics, health; no domain words."""
