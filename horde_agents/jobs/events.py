@@ -134,9 +134,14 @@ EVENT_KINDS: Final[Mapping[str, type[JobEvent]]] = {kind.__name__: kind for kind
 _ADAPTERS: Final = {name: TypeAdapter(kind) for name, kind in EVENT_KINDS.items()}
 
 
+def kind_of_type(kind: type[JobEvent]) -> str:
+    """The stored name of a kind of event."""
+    return kind.__name__
+
+
 def kind_of(event: JobEvent) -> str:
     """The event's stored name, e.g. ``"Accepted"``."""
-    return type(event).__name__
+    return kind_of_type(type(event))
 
 
 def event_to_json(event: JobEvent) -> str:
