@@ -33,8 +33,13 @@ def timeline(marks: Sequence[Mark], width: int = 80) -> list[str]:
         offset_s = (mark.at - start).total_seconds()
         bar = _bar(offset_s / whole_s, (end - mark.at).total_seconds() / whole_s, room)
         note = f" {mark.note}" if mark.note else ""
-        lines.append(f"  {mark.state:<{_NAME_WIDTH}}{offset_s:>{_TIME_WIDTH - 2}.3f} s {bar}{note}".rstrip())
+        lines.append(f"  {mark.state:<{_NAME_WIDTH}}{_span(offset_s):>{_TIME_WIDTH}} {bar}{note}".rstrip())
     return lines
+
+
+def _span(seconds: float) -> str:
+    """Milliseconds matter in a short job, not in a long one."""
+    return f"{seconds:.3f} s" if seconds < 1000 else f"{seconds:.0f} s"
 
 
 def _bar(start_share: float, share: float, room: int) -> str:
