@@ -1,0 +1,12 @@
+"""Where set-up keeps things: the checkout for the virtual environment, a cache folder for the rest."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+VENV = ROOT / ".venv"
+VENV_PYTHON = VENV / "bin" / "python"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "horde"
+REGISTRY_PORT = 5001
+REGISTRY = f"127.0.0.1:{REGISTRY_PORT}"
+JOB_IMAGE = f"{REGISTRY}/horde/job:1"
