@@ -1,1 +1,1 @@
-"""Sets a machine up for ``make demo`` and ``make test``: standard library only, quick when nothing is to do."""
+"""Sets a machine up for ``make demo`` and ``make test``: standard library only, quick when all is there."""

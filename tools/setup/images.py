@@ -15,7 +15,9 @@ _STAMP = CACHE / "job-image"
 
 def ensure_job_image() -> None:
     """Build and push the image unless daemon and registry have the one of these sources."""
-    sources = hashlib.sha256((ROOT / "images/job/Dockerfile").read_bytes() + _BUSYBOX.read_bytes()).hexdigest()
+    sources = hashlib.sha256(
+        (ROOT / "images/job/Dockerfile").read_bytes() + _BUSYBOX.read_bytes()
+    ).hexdigest()
     if _STAMP.exists() and _STAMP.read_text() == sources and _present():
         return
     with step("job image"), tempfile.TemporaryDirectory() as folder:

@@ -31,7 +31,9 @@ def refusal(names: Iterable[str], *, root: bool, apt: bool) -> str | None:
             "elsewhere install these programs with the system's own package manager and run this again."
         )
     if not root:
-        return f"Installing {wanted} needs root. Run: sudo apt-get install -y {wanted}    and then this again."
+        return (
+            f"Installing {wanted} needs root. Run: sudo apt-get install -y {wanted}    and then this again."
+        )
     return None
 
 

@@ -43,7 +43,9 @@ def run(command: Sequence[str | Path], *, log: str, env: dict[str, str] | None =
     path = CACHE / "logs" / f"{log}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as sink:
-        result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=env, check=False)
+        result = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=env, check=False
+        )
     if result.returncode != 0:
         tail = "\n".join(path.read_text(errors="replace").splitlines()[-15:])
         words = " ".join(str(part) for part in command)

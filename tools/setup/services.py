@@ -1,4 +1,4 @@
-"""The two servers that set-up starts where no init system does: a Docker daemon and a local image registry."""
+"""The servers that set-up starts where no init system does: a Docker daemon and an image registry."""
 
 import os
 import shutil
@@ -47,7 +47,7 @@ def ensure_docker() -> None:
 def registry_answers() -> bool:
     """True when the local registry speaks its protocol."""
     try:
-        with urllib.request.urlopen(f"http://{REGISTRY}/v2/", timeout=2) as reply:  # noqa: S310
+        with urllib.request.urlopen(f"http://{REGISTRY}/v2/", timeout=2) as reply:
             return bool(reply.status == 200)
     except (urllib.error.URLError, OSError):
         return False
@@ -115,5 +115,7 @@ def _wait(ready: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + _READY_S
     while not ready():
         if time.monotonic() > deadline:
-            raise SetupFailed(f"{what} is not ready after {_READY_S:.0f} s; its log is {CACHE / 'logs'}/{what}.log")
+            raise SetupFailed(
+                f"{what} is not ready after {_READY_S:.0f} s; its log is {CACHE / 'logs'}/{what}.log"
+            )
         time.sleep(0.1)

@@ -1,0 +1,44 @@
+"""The operators' listener of an agent: /healthz, /readyz, /metrics, apart from its public port."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+#: A named condition for readiness: ``None`` when fine, else a sentence that says what is wrong.
+Check: TypeAlias = Callable[[], str | None]
+
+
+def health_app(checks: Mapping[str, Check], registry: CollectorRegistry) -> web.Application:
+    """The three paths as an application."""
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    async def readyz(_request: web.Request) -> web.Response:
+        wrong = {name: why for name, check in checks.items() if (why := check()) is not None}
+        body = {"status": "not ready" if wrong else "ready", "checks": sorted(checks), "wrong": wrong}
+        return web.json_response(body, status=503 if wrong else 200)
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    return app
+
+
+@asynccontextmanager
+async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
+    """Serve ``app`` on ``host:port`` (0 = any free one) and yield the port."""
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
