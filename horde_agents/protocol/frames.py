@@ -1,0 +1,73 @@
+"""What all links share: one JSON object a text frame, told apart by ``message_type``.
+
+A frame that cannot be read raises ``MalformedFrame``; nothing here knows a link's messages.
+"""
+
+import json
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+T = TypeVar("T")
+
+#: Bytes of one frame; results carry megabytes of output and artifacts (wire notes B.1.4, C.1.2).
+MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+#: Bytes of one frame that a stock validator accepts (wire note B.1.3).
+STOCK_VALIDATOR_FRAME_BYTES: Final = 1024 * 1024
+
+
+class MalformedFrame(Exception):
+    """A peer sent what its link does not allow; ``code`` is documented in docs/protocol.md."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class StrictMessage(BaseModel):
+    """A message on the facilitator's link, where unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class OpenMessage(BaseModel):
+    """A message on the miner's and executor's links, where unknown keys are ignored."""
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+
+def read_object(text: str | bytes, limit_bytes: int = MAX_FRAME_BYTES) -> dict[str, Any]:
+    """Parse one frame into a plain object, key order kept.
+
+    Raises:
+        MalformedFrame: too large, no JSON, or no object.
+    """
+    if len(text) > limit_bytes:
+        raise MalformedFrame("frame.too_large", f"frame of {len(text)} bytes; {limit_bytes} is the most")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MalformedFrame("frame.not_json", f"frame is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise MalformedFrame("frame.not_object", f"frame is a JSON {type(value).__name__}, not an object")
+    return value
+
+
+def read_message(adapter: TypeAdapter[T], value: dict[str, Any]) -> T:
+    """Turn a plain object into one of the link's messages.
+
+    Raises:
+        MalformedFrame: no such message on this link, or its fields are wrong.
+    """
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "message_type"
+        kind = value.get("message_type", "no message_type")
+        raise MalformedFrame("frame.invalid", f"{kind!s:.80}: {where}: {first['msg']}") from error
+
+
+def render(message: BaseModel) -> str:
+    """The frame's text, keys in model order as stock peers write them."""
+    return message.model_dump_json(by_alias=False)
