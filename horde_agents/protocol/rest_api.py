@@ -134,9 +134,8 @@ def read_create_job(body: Mapping[str, Any]) -> CreateJob:
         raise Refused("job.invalid", f"{where}: {messages[0]}", details) from error
     if job.executor_class not in CATALOGUE:
         known = ", ".join(sorted(CATALOGUE))
-        raise Refused(
-            "job.unknown_class", f"Unknown executor class {job.executor_class!r:.80}; known are: {known}."
-        )
+        unknown = f"Unknown executor class {job.executor_class!r:.80}"
+        raise Refused("job.unknown_class", f"{unknown}; known are: {known}.")
     if job.artifacts_dir and not job.artifacts_dir.startswith("/"):
         raise Refused("job.invalid", "artifacts_dir: must be an absolute path in the container.")
     return job
@@ -149,7 +148,7 @@ def _where(location: tuple[int | str, ...]) -> str:
 def forwarded_frame(
     uuid: str, body: Mapping[str, Any], job: CreateJob, signature: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The V2JobRequest of a request: the user's values untouched and in the user's key order (wire note B.5)."""
+    """The V2JobRequest of a request: values untouched, in the user's key order (wire note B.5)."""
     volumes, uploads = body.get("volumes") or [], body.get("uploads") or []
     streaming = body.get("streaming_details")
     return {
@@ -217,7 +216,7 @@ def job_object(
     """A job as users read it (wire notes A.5); ``history`` is oldest first and never empty."""
     last = history[-1]
     result = last.metadata.get("miner_response") or last.metadata.get("job_failure_details") or {}
-    streaming = next(
+    streaming: Mapping[str, Any] = next(
         (e.metadata["streaming_details"] for e in history if e.metadata.get("streaming_details")), {}
     )
     return {

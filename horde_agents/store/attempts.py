@@ -1,0 +1,101 @@
+"""Attempts and leases in the database, at the validator and at the miner."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from horde_agents.jobs.events import JobEvent
+from horde_agents.jobs.lifecycle import Ignored, Job, advance
+from horde_agents.jobs.states import FINAL, JobState
+from horde_agents.store import stories
+from horde_agents.store.tables import attempts, leases
+
+_OPEN = [state.value for state in JobState if state not in FINAL]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAttempt:
+    """One try of ``job_uuid`` (its own uuid at the miner) at one miner."""
+
+    uuid: str
+    job_uuid: str
+    miner_hotkey: str
+    validator_hotkey: str
+    executor_class: str
+    slot_id: str
+    created_at: datetime
+    deadline_at: datetime
+    state: JobState = JobState.SENT
+
+
+async def add(connection: AsyncConnection, attempt: StoredAttempt) -> None:
+    """Store a new attempt."""
+    values = {name: getattr(attempt, name) for name in StoredAttempt.__slots__}
+    await connection.execute(
+        insert(attempts).values(**values | {"state": attempt.state.value, "sequence": 0})
+    )
+
+
+async def load(connection: AsyncConnection, uuid: str) -> StoredAttempt | None:
+    """The attempt, or ``None``."""
+    row = (await connection.execute(select(attempts).where(attempts.c.uuid == uuid))).one_or_none()
+    return _attempt(row) if row else None
+
+
+async def of_job(connection: AsyncConnection, job_uuid: str) -> list[StoredAttempt]:
+    """All attempts of a job, oldest first."""
+    query = select(attempts).where(attempts.c.job_uuid == job_uuid).order_by(attempts.c.id)
+    return [_attempt(row) for row in await connection.execute(query)]
+
+
+async def unfinished(connection: AsyncConnection) -> list[StoredAttempt]:
+    """Every attempt without a final state, oldest first."""
+    query = select(attempts).where(attempts.c.state.in_(_OPEN)).order_by(attempts.c.id)
+    return [_attempt(row) for row in await connection.execute(query)]
+
+
+async def record(connection: AsyncConnection, uuid: str, event: JobEvent, at: datetime) -> Job | Ignored:
+    """Apply ``event`` to the stored attempt and append it to its story.
+
+    Raises:
+        LookupError: no such attempt.
+        NotAuthorised: the event's origin may not report it.
+    """
+    query = select(attempts.c.state, attempts.c.sequence).where(attempts.c.uuid == uuid)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise LookupError(f"attempt {uuid} is not in this database")
+    step = advance(Job(uuid, JobState(row.state)), event)
+    if isinstance(step, Ignored):
+        return step
+    await connection.execute(
+        update(attempts)
+        .where(attempts.c.uuid == uuid)
+        .values(state=step.job.state.value, sequence=row.sequence + 1)
+    )
+    await stories.append(connection, uuid, row.sequence + 1, event, at)
+    return step.job
+
+
+async def lease(connection: AsyncConnection, attempt_uuid: str, slot_id: str, at: datetime) -> None:
+    """Give the slot to the attempt.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: the slot has an open lease.
+    """
+    values = {"attempt_uuid": attempt_uuid, "slot_id": slot_id, "open_slot_id": slot_id, "taken_at": at}
+    await connection.execute(insert(leases).values(**values))
+
+
+async def end_lease(connection: AsyncConnection, attempt_uuid: str, at: datetime) -> None:
+    """Take the slot back; a lease that has ended stays as it is."""
+    still_open = (leases.c.attempt_uuid == attempt_uuid) & leases.c.open_slot_id.is_not(None)
+    await connection.execute(update(leases).where(still_open).values(open_slot_id=None, ended_at=at))
+
+
+def _attempt(row: Row[Any]) -> StoredAttempt:
+    values = {name: getattr(row, name) for name in StoredAttempt.__slots__}
+    return StoredAttempt(**values | {"state": JobState(row.state)})

@@ -1,0 +1,139 @@
+"""Jobs and their stories in the database; the functions take an open connection, so that they group."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from horde_agents.jobs.events import JobEvent
+from horde_agents.jobs.lifecycle import Ignored, Job, advance
+from horde_agents.jobs.states import FINAL, JobState
+from horde_agents.store import stories
+from horde_agents.store.tables import jobs
+
+_OPEN = [state.value for state in JobState if state not in FINAL]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """A user's job as first stored; ``request_json`` is the received text, key order kept."""
+
+    uuid: str
+    owner_hotkey: str
+    signatory: str
+    timestamp_ns: int
+    signature: str
+    signed_sha256: str
+    request_json: str
+    validator_hotkey: str
+    tag: str
+    created_at: datetime
+    deadline_at: datetime
+    state: JobState = JobState.SENT
+
+
+async def add(connection: AsyncConnection, job: StoredJob) -> StoredJob:
+    """Store a new job, or return the one already made by the same signed request.
+
+    The caller compares ``signed_sha256`` to tell a retry from a reused signature.
+    """
+    known = await by_signature(connection, job.signatory, job.timestamp_ns, job.signature)
+    if known is None:
+        known = await load(connection, job.uuid)
+    if known is not None:
+        return known
+    await connection.execute(insert(jobs).values(**_columns(job), sequence=0))
+    return job
+
+
+async def load(connection: AsyncConnection, uuid: str) -> StoredJob | None:
+    """The job, or ``None``."""
+    row = (await connection.execute(select(jobs).where(jobs.c.uuid == uuid))).one_or_none()
+    return _job(row) if row else None
+
+
+async def by_signature(
+    connection: AsyncConnection, signatory: str, timestamp_ns: int, signature: str
+) -> StoredJob | None:
+    """The job made by this signed request, or ``None``."""
+    same = (
+        (jobs.c.signatory == signatory)
+        & (jobs.c.timestamp_ns == timestamp_ns)
+        & (jobs.c.signature == signature)
+    )
+    row = (await connection.execute(select(jobs).where(same))).one_or_none()
+    return _job(row) if row else None
+
+
+async def record(connection: AsyncConnection, uuid: str, event: JobEvent, at: datetime) -> Job | Ignored:
+    """Apply ``event`` to the stored job and append it to the story.
+
+    Raises:
+        LookupError: no such job.
+        NotAuthorised: the event's origin may not report it.
+    """
+    row = (
+        await connection.execute(select(jobs.c.state, jobs.c.sequence).where(jobs.c.uuid == uuid))
+    ).one_or_none()
+    if row is None:
+        raise LookupError(f"job {uuid} is not in this database")
+    step = advance(Job(uuid, JobState(row.state)), event)
+    if isinstance(step, Ignored):
+        return step
+    await connection.execute(
+        update(jobs).where(jobs.c.uuid == uuid).values(state=step.job.state.value, sequence=row.sequence + 1)
+    )
+    await stories.append(connection, uuid, row.sequence + 1, event, at)
+    return step.job
+
+
+async def page(
+    connection: AsyncConnection,
+    owner_hotkey: str,
+    *,
+    offset: int,
+    limit: int,
+    tag: str | None = None,
+    uuids: Sequence[str] = (),
+) -> tuple[int, list[StoredJob]]:
+    """How many jobs of ``owner_hotkey`` match, and some of them, newest first."""
+    wanted: ColumnElement[bool] = jobs.c.owner_hotkey == owner_hotkey
+    if tag is not None:
+        wanted &= jobs.c.tag == tag
+    if uuids:
+        wanted &= jobs.c.uuid.in_(uuids)
+    count = (await connection.execute(select(func.count()).select_from(jobs).where(wanted))).scalar_one()
+    query = select(jobs).where(wanted).order_by(jobs.c.id.desc()).offset(offset).limit(limit)
+    return count, [_job(row) for row in await connection.execute(query)]
+
+
+async def unfinished(connection: AsyncConnection, validator_hotkey: str | None = None) -> list[StoredJob]:
+    """Every job without a final state, oldest first."""
+    wanted: ColumnElement[bool] = jobs.c.state.in_(_OPEN)
+    if validator_hotkey is not None:
+        wanted &= jobs.c.validator_hotkey == validator_hotkey
+    return [_job(row) for row in await connection.execute(select(jobs).where(wanted).order_by(jobs.c.id))]
+
+
+async def overdue(connection: AsyncConnection, now: datetime) -> list[str]:
+    """Jobs whose deadline has passed without a final state."""
+    wanted = jobs.c.state.in_(_OPEN) & (jobs.c.deadline_at < now)
+    return list((await connection.execute(select(jobs.c.uuid).where(wanted))).scalars())
+
+
+async def open_count(connection: AsyncConnection, validator_hotkey: str) -> int:
+    """Jobs at this validator that have no final state."""
+    wanted = jobs.c.state.in_(_OPEN) & (jobs.c.validator_hotkey == validator_hotkey)
+    return (await connection.execute(select(func.count()).select_from(jobs).where(wanted))).scalar_one()
+
+
+def _columns(job: StoredJob) -> dict[str, Any]:
+    return {name: getattr(job, name) for name in StoredJob.__slots__} | {"state": job.state.value}
+
+
+def _job(row: Row[Any]) -> StoredJob:
+    values = {name: getattr(row, name) for name in StoredJob.__slots__}
+    return StoredJob(**values | {"state": JobState(row.state)})

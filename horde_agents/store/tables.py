@@ -1,0 +1,192 @@
+"""Every table of an agent's database; each agent uses those it needs. Instants are aware, in UTC."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime; SQLite keeps it without its zone, so it goes in and comes out as UTC."""
+
+    impl = DateTime(timezone=True)  # type: ignore[mutable-override]  # as SQLAlchemy documents it
+    cache_ok = True  # type: ignore[mutable-override]  # as SQLAlchemy documents it
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ANN401
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ANN401
+        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+
+
+def _row_id() -> Column[int]:
+    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+
+
+#: A user's job, at the facilitator and at the validator.
+jobs = Table(
+    "jobs",
+    metadata,
+    _row_id(),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("owner_hotkey", String(64), nullable=False),
+    Column("signatory", String(64), nullable=False),
+    Column("timestamp_ns", BigInteger, nullable=False),
+    Column("signature", String(128), nullable=False),
+    Column("signed_sha256", String(64), nullable=False),
+    Column("request_json", Text, nullable=False),
+    Column("validator_hotkey", String(64), nullable=False),
+    Column("tag", String(255), nullable=False, default=""),
+    Column("state", String(32), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("deadline_at", Instant, nullable=False),
+    UniqueConstraint("signatory", "timestamp_ns", "signature"),
+    Index("ix_jobs_owner_hotkey_id", "owner_hotkey", "id"),
+    Index("ix_jobs_state", "state"),
+)
+
+#: The story of jobs and attempts, append-only.
+job_events = Table(
+    "job_events",
+    metadata,
+    Column("subject_uuid", String(36), primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("payload_json", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+)
+
+#: One try of a job at one miner, at the validator and at the miner.
+attempts = Table(
+    "attempts",
+    metadata,
+    _row_id(),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("job_uuid", String(36), nullable=False, index=True),
+    Column("miner_hotkey", String(64), nullable=False),
+    Column("validator_hotkey", String(64), nullable=False),
+    Column("executor_class", String(64), nullable=False),
+    Column("slot_id", String(255), nullable=False, default=""),
+    Column("state", String(32), nullable=False, index=True),
+    Column("sequence", Integer, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("deadline_at", Instant, nullable=False),
+)
+
+#: Which slot works for which attempt; a slot has at most one open lease.
+leases = Table(
+    "leases",
+    metadata,
+    Column("attempt_uuid", String(36), primary_key=True),
+    Column("slot_id", String(255), nullable=False),
+    Column("open_slot_id", String(255), unique=True),
+    Column("taken_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+)
+
+receipts = Table(
+    "receipts",
+    metadata,
+    _row_id(),
+    Column("job_uuid", String(36), nullable=False),
+    Column("receipt_type", String(32), nullable=False),
+    Column("validator_hotkey", String(64), nullable=False),
+    Column("miner_hotkey", String(64), nullable=False),
+    Column("payload_json", Text, nullable=False),
+    Column("validator_signature", String(132), nullable=False),
+    Column("miner_signature", String(132)),
+    Column("page", Integer, index=True),
+    Column("stored_at", Instant, nullable=False),
+    Column("acknowledged_at", Instant),
+    UniqueConstraint("job_uuid", "receipt_type", "validator_hotkey", "miner_hotkey"),
+)
+
+#: Messages a peer has not acknowledged yet.
+outbox = Table(
+    "outbox",
+    metadata,
+    _row_id(),
+    Column("peer", String(255), nullable=False, index=True),
+    Column("subject_uuid", String(36), nullable=False),
+    Column("message_json", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+
+#: Who may do what, until when; a scope is e.g. ``submit`` or ``blacklist``.
+access = Table(
+    "access",
+    metadata,
+    Column("scope", String(32), primary_key=True),
+    Column("hotkey", String(64), primary_key=True),
+    Column("allowed", Boolean, nullable=False),
+    Column("note", Text, nullable=False, default=""),
+    Column("until", Instant),
+)
+
+#: Values that may be used once.
+nonces = Table(
+    "nonces",
+    metadata,
+    Column("nonce", String(128), primary_key=True),
+    Column("expires_at", Instant, nullable=False),
+)
+
+cheat_reports = Table(
+    "cheat_reports",
+    metadata,
+    Column("job_uuid", String(36), primary_key=True),
+    Column("trusted_job_uuid", String(36), nullable=False),
+    Column("details_json", Text, nullable=False),
+    Column("signature_json", Text, nullable=False),
+    Column("reported_at", Instant, nullable=False),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("job_uuid", String(36), primary_key=True),
+    Column("result_correctness", Float, nullable=False),
+    Column("expected_duration_s", Float),
+    Column("given_at", Instant, nullable=False),
+)
+
+#: The newest count of executors that a miner announced, by class.
+manifests = Table(
+    "manifests",
+    metadata,
+    Column("miner_hotkey", String(64), primary_key=True),
+    Column("executor_class", String(64), primary_key=True),
+    Column("executors", Integer, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+)
+
+#: Single values an agent keeps for itself, such as its token key or the last metagraph.
+facts = Table(
+    "facts",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
