@@ -1,25 +1,41 @@
-"""Debian packages: which are missing, and how they come here."""
+"""Debian packages: which are missing, and how they come here without starting anything."""
 
+import importlib.util
 import os
 import shutil
-from collections.abc import Callable, Iterable
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tools.setup.progress import SetupFailed, run, step
 
-#: package → a program or file that it brings
-PACKAGES = {
-    "docker.io": "/usr/sbin/dockerd",
-    "docker-registry": "/usr/bin/docker-registry",
-    "busybox-static": "/bin/busybox",
-    "postgresql": "/usr/lib/postgresql",
-    "iproute2": "/bin/ip",
+_POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+def is_static(program: Path) -> bool:
+    """True when ``program`` exists and needs no dynamic linker, so that it runs alone in an image."""
+    if not program.exists():
+        return False
+    with program.open("rb") as opened:
+        return b"/ld-linux" not in opened.read(4096)
+
+
+#: package → whether what it brings is on this machine, from wherever it came
+PRESENT: dict[str, Callable[[], bool]] = {
+    "python3-venv": lambda: importlib.util.find_spec("ensurepip") is not None,
+    "ca-certificates": lambda: Path("/etc/ssl/certs/ca-certificates.crt").exists(),
+    "docker.io": lambda: _on_path("docker") and (_on_path("dockerd") or "DOCKER_HOST" in os.environ),
+    "docker-registry": lambda: _on_path("docker-registry"),
+    "busybox-static": lambda: is_static(Path("/bin/busybox")),
+    "iproute2": lambda: _on_path("ip"),
+    "postgresql": lambda: any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
 }
 
 
-def missing(exists: Callable[[str], bool] = os.path.exists) -> list[str]:
-    """Packages whose program is not on this machine."""
-    return [name for name, path in PACKAGES.items() if not exists(path)]
+def missing(names: Iterable[str], present: Mapping[str, Callable[[], bool]] = PRESENT) -> list[str]:
+    """Those of ``names`` whose program is not on this machine."""
+    return [name for name in names if not present[name]()]
 
 
 def refusal(names: Iterable[str], *, root: bool, apt: bool) -> str | None:
@@ -37,35 +53,40 @@ def refusal(names: Iterable[str], *, root: bool, apt: bool) -> str | None:
     return None
 
 
-def install_missing() -> None:
-    """Install what is missing, without starting any of it.
+def install_missing(names: Iterable[str]) -> None:
+    """Install those of ``names`` that are missing, without starting any of them.
 
     Raises:
         SetupFailed: not root, not Debian, or apt-get failed.
     """
-    names = missing()
-    if not names:
+    lacking = missing(names)
+    if not lacking:
         return
-    why_not = refusal(names, root=os.geteuid() == 0, apt=shutil.which("apt-get") is not None)
+    why_not = refusal(lacking, root=os.geteuid() == 0, apt=shutil.which("apt-get") is not None)
     if why_not:
         raise SetupFailed(why_not)
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    with step(f"Debian packages: {' '.join(names)}"), _no_service_starts():
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    with step(f"Debian packages: {' '.join(lacking)}"), _no_service_starts():
         run(["apt-get", "update", "-q"], log="apt", env=env)
-        run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *names], log="apt", env=env)
+        run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *lacking], log="apt", env=env)
+    if "docker-registry" in lacking and Path("/run/systemd/system").is_dir():
+        # Debian's unit would serve on all interfaces from the next boot on; set-up runs its own on loopback
+        subprocess.run(["systemctl", "disable", "-q", "docker-registry"], check=False)
 
 
-class _no_service_starts:  # noqa: N801  (reads as a phrase after `with`)
-    """Debian's own switch: while it says 101, packages start no services."""
+@contextmanager
+def _no_service_starts() -> Iterator[None]:
+    """Use Debian's own switch: while this program says 101, packages start no services."""
+    ours = not _POLICY.exists()
+    if ours:
+        _POLICY.write_text("#!/bin/sh\nexit 101\n")
+        _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        if ours:
+            _POLICY.unlink(missing_ok=True)
 
-    path = Path("/usr/sbin/policy-rc.d")
 
-    def __enter__(self) -> None:
-        self.ours = not self.path.exists()
-        if self.ours:
-            self.path.write_text("#!/bin/sh\nexit 101\n")
-            self.path.chmod(0o755)
-
-    def __exit__(self, *_: object) -> None:
-        if self.ours:
-            self.path.unlink(missing_ok=True)
+def _on_path(program: str) -> bool:
+    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is not None

@@ -4,9 +4,12 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+REQUIREMENTS = ROOT / "requirements"
 VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / "bin" / "python"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "horde"
-REGISTRY_PORT = 5001
+REGISTRY_PORT = int(os.environ.get("SETUP_REGISTRY_PORT") or 5001)
 REGISTRY = f"127.0.0.1:{REGISTRY_PORT}"
 JOB_IMAGE = f"{REGISTRY}/horde/job:1"
+#: the same image under a name that examples like to use
+ALIAS_IMAGE = f"{REGISTRY}/alpine:3"

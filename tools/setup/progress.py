@@ -47,6 +47,11 @@ def run(command: Sequence[str | Path], *, log: str, env: dict[str, str] | None =
             command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=env, check=False
         )
     if result.returncode != 0:
-        tail = "\n".join(path.read_text(errors="replace").splitlines()[-15:])
         words = " ".join(str(part) for part in command)
-        raise SetupFailed(f"`{words}` ended with {result.returncode}. Its last words ({path}):\n{tail}")
+        raise SetupFailed(f"`{words}` ended with {result.returncode}. {last_words(path)}")
+
+
+def last_words(log: Path, lines: int = 15) -> str:
+    """The end of ``log``, and where the rest is."""
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    return f"Its last words ({log}):\n{tail}"
