@@ -56,25 +56,29 @@ def install(python: Path, *names: str, log: str) -> None:
     words = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
     for name in names:
         words += ["-r", str(REQUIREMENTS / f"{name}.txt")]
-    _install(python, words, log=log)
+    try:
+        _install(_uv_or_pip(python), words, log=log)
+    except SetupFailed:
+        print("    that did not work; once more with pip", file=sys.stderr, flush=True)
+        _install(_pip(python), words, log=log)
 
 
 def install_checkout(python: Path, root: Path, *, log: str) -> None:
     """Make the project at ``root`` importable and its commands callable, without any download."""
-    _install(python, ["--no-deps", "--no-build-isolation", "-e", str(root)], log=log)
+    _install(_uv_or_pip(python), ["--no-deps", "--no-build-isolation", "-e", str(root)], log=log)
 
 
-def _install(python: Path, words: list[str], *, log: str) -> None:
+def _install(installer: list[str | Path], words: list[str], *, log: str) -> None:
+    run([*installer, "-q", *words], log=log, env=uv_environment(os.environ))
+
+
+def _uv_or_pip(python: Path) -> list[str | Path]:
     uv = uv_program()
-    if uv is not None:
-        command: list[str | Path] = [uv, "pip", "install", "-q", "--python", python, *words]
-        try:
-            run(command, log=log, env=uv_environment(os.environ))
-        except SetupFailed as uv_failed:
-            print(f"    uv could not install; asking pip. {uv_failed}", file=sys.stderr)
-        else:
-            return
-    run([python, "-m", "pip", "install", "-q", *words], log=log)
+    return _pip(python) if uv is None else [uv, "pip", "install", "--python", python]
+
+
+def _pip(python: Path) -> list[str | Path]:
+    return [python, "-m", "pip", "install"]
 
 
 def uv_program() -> Path | None:
