@@ -33,8 +33,8 @@ def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def digest_of(*paths: Path) -> str:
-    """One digest over the contents of ``paths`` and the Python that reads them."""
-    whole = hashlib.sha256(f"{sys.version_info[:2]} {sys.executable}".encode())
+    """One digest over the contents of ``paths`` and the version of Python that they are installed for."""
+    whole = hashlib.sha256(_python_version().encode())
     for path in paths:
         whole.update(hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()
@@ -81,6 +81,11 @@ def _pip(python: Path) -> list[str | Path]:
     return [python, "-m", "pip", "install"]
 
 
+def fits(folder: Path) -> bool:
+    """True when ``folder`` is an environment of this version of Python, and that Python is still there."""
+    return (folder / "bin" / "python").exists() and (folder / "lib" / f"python{_python_version()}").is_dir()
+
+
 def uv_program() -> Path | None:
     """The uv of the project's own environment, once that is there and runs."""
     uv = VENV_PYTHON.with_name("uv")
@@ -88,3 +93,7 @@ def uv_program() -> Path | None:
         return None
     works = subprocess.run([uv, "--version"], capture_output=True, check=False).returncode == 0
     return uv if works else None
+
+
+def _python_version() -> str:
+    return f"{sys.version_info[0]}.{sys.version_info[1]}"

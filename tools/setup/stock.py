@@ -5,7 +5,7 @@ They are installed as they are and never changed; ``requirements/stock-<name>.tx
 
 from pathlib import Path
 
-from tools.setup.installer import digest_of, install, make_environment
+from tools.setup.installer import digest_of, fits, install, make_environment
 from tools.setup.places import CACHE, REQUIREMENTS
 from tools.setup.progress import step
 
@@ -25,7 +25,7 @@ def stock_python(name: str) -> Path:
 
 def stock_is_ready(name: str) -> bool:
     """True when the environment ``name`` of today's lock is completely installed."""
-    return (_folder(name) / _COMPLETE).exists()
+    return fits(_folder(name)) and (_folder(name) / _COMPLETE).exists()
 
 
 def ensure_stock() -> None:

@@ -2,7 +2,7 @@
 
 import sys
 
-from tools.setup.installer import digest_of, install, install_checkout, make_environment
+from tools.setup.installer import digest_of, fits, install, install_checkout, make_environment
 from tools.setup.places import REQUIREMENTS, ROOT, VENV, VENV_PYTHON
 from tools.setup.progress import SetupFailed, step
 
@@ -31,10 +31,10 @@ def ensure_venv() -> None:
     if why_not:
         raise SetupFailed(why_not)
     wanted = digest_of(*_SOURCES)
-    if _STAMP.exists() and _STAMP.read_text() == wanted:
+    if fits(VENV) and _STAMP.exists() and _STAMP.read_text() == wanted:
         return
     with step("virtual environment"):
-        if not VENV_PYTHON.exists():
+        if not fits(VENV):
             make_environment(VENV, log="venv")
         install(VENV_PYTHON, "bootstrap", log="venv")
         install(VENV_PYTHON, "dev", log="venv")

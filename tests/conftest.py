@@ -1,0 +1,3 @@
+"""What every test may ask for; each plugin module owns one outside thing."""
+
+pytest_plugins = ["tests.fixtures.docker", "tests.fixtures.postgres", "tests.fixtures.stock"]
