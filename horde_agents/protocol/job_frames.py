@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import AliasChoices, Field, field_validator
 
+from horde_agents.jobs.budget import Limits
 from horde_agents.jobs.faults import HordeFaultReason, JobFaultReason, Stage
 from horde_agents.jobs.states import Role
 from horde_agents.protocol.frames import OpenMessage
@@ -162,3 +163,17 @@ class HordeCancelJob(OpenMessage):
     message_type: Literal["HordeCancelJob"] = "HordeCancelJob"
     job_uuid: str
     message: str = ""
+
+
+def limits_of(request: V0InitialJobRequest) -> Limits:
+    """The attempt's budget; the legacy single timeout counts as execution time (wire note C.4.1)."""
+    timing = request.executor_timing
+    if timing is None:
+        return Limits(0, request.timeout_seconds or 300, 0, leeway_s=0)
+    return Limits(
+        timing.download_time_limit,
+        timing.execution_time_limit,
+        timing.upload_time_limit,
+        timing.streaming_start_time_limit if request.streaming_details else 0,
+        timing.allowed_leeway,
+    )

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, TypeAdapter, field_validator
 
-from horde_agents.jobs.budget import Limits
 from horde_agents.jobs.faults import RejectionReason
 from horde_agents.protocol import job_frames as frames
 from horde_agents.protocol.frames import OpenMessage, read_message, read_object
@@ -205,17 +204,3 @@ def frame_signature_holds(value: dict[str, Any], validator_hotkey: str) -> bool 
     if signature is None:
         return None
     return verify(validator_hotkey, _covered(value), from_hex(str(signature)))
-
-
-def limits_of(request: frames.V0InitialJobRequest) -> Limits:
-    """The attempt's budget; the legacy single timeout counts as execution time (wire note C.4.1)."""
-    timing = request.executor_timing
-    if timing is None:
-        return Limits(0, request.timeout_seconds or 300, 0, leeway_s=0)
-    return Limits(
-        timing.download_time_limit,
-        timing.execution_time_limit,
-        timing.upload_time_limit,
-        timing.streaming_start_time_limit if request.streaming_details else 0,
-        timing.allowed_leeway,
-    )

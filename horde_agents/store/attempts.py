@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.jobs.events import JobEvent
@@ -78,6 +78,21 @@ async def record(connection: AsyncConnection, uuid: str, event: JobEvent, at: da
     )
     await stories.append(connection, uuid, row.sequence + 1, event, at)
     return step.job
+
+
+async def move_deadline(connection: AsyncConnection, uuid: str, deadline_at: datetime) -> None:
+    """Note until when the stage that the attempt is in may last."""
+    await connection.execute(update(attempts).where(attempts.c.uuid == uuid).values(deadline_at=deadline_at))
+
+
+async def fault_count(connection: AsyncConnection, miner_hotkey: str, not_before: datetime) -> int:
+    """Attempts offered to this miner since ``not_before`` that ended by the horde's fault."""
+    wanted = (
+        (attempts.c.miner_hotkey == miner_hotkey)
+        & (attempts.c.state == JobState.HORDE_FAILED.value)
+        & (attempts.c.created_at >= not_before)
+    )
+    return (await connection.execute(select(func.count()).select_from(attempts).where(wanted))).scalar_one()
 
 
 async def lease(connection: AsyncConnection, attempt_uuid: str, slot_id: str, at: datetime) -> None:

@@ -1,1 +1,1 @@
-"""Takes jobs from facilitators, tries them at miners, signs receipts."""
+"""The validator: takes users' jobs from facilitators, has miners run them, and signs what happened."""

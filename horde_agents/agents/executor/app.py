@@ -1,0 +1,147 @@
+"""One executor: cleans its slot, connects, waits warm, runs one job, reports, ends. The only wiring."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from typing import Final
+
+from horde_agents.agents.executor.container import SLOT_LABEL
+from horde_agents.agents.executor.link import MinerLink, MinerLost
+from horde_agents.agents.executor.outcome import StageFailed
+from horde_agents.agents.executor.settings import ExecutorSettings
+from horde_agents.agents.executor.stages import JobRun, cancelled_event, stopped_event
+from horde_agents.agents.executor.workspace import clear, slot_folder
+from horde_agents.clients.docker import DockerEngine, Engine, EngineFault
+from horde_agents.jobs.events import HordeFailed, JobEvent
+from horde_agents.jobs.faults import HordeFaultReason
+from horde_agents.jobs.states import Role
+from horde_agents.protocol.job_frames import V0InitialJobRequest, limits_of
+from horde_agents.protocol.miner_executor import HordeHeartbeat, job_spec
+from horde_agents.runtime.clock import monotonic_s
+from horde_agents.runtime.logs import get_logger
+
+#: Seconds to wait for the miner to acknowledge the final report.
+_ACK_S: Final = 60.0
+#: How the holder, and the kernel when the holder is gone, tell an executor to end at once.
+STOP_NOW: Final = signal.SIGINT
+_log = get_logger(__name__)
+
+
+async def serve_one_job(settings: ExecutorSettings) -> None:
+    """Live as one executor: at most one job, then return.
+
+    Raises:
+        EngineFault: the container engine is away, so the slot cannot be served.
+    """
+    engine = DockerEngine()
+    await free_slot(engine, settings)
+    link = MinerLink(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, _drained_stop(loop, stop, link, settings))
+    loop.add_signal_handler(STOP_NOW, stop.set)
+    keeping = asyncio.create_task(link.keep(), name="miner link")
+    try:
+        offer = await _offered(link, stop, keeping)
+        if offer is not None:
+            await _serve(offer, link, engine, settings, stop, keeping)
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])
+
+
+async def free_slot(engine: Engine, settings: ExecutorSettings) -> None:
+    """End what an earlier executor of this slot left behind, and nothing else."""
+    for container in await engine.labelled(SLOT_LABEL, settings.slot_id):
+        _log.warning("ending a leftover container", container=container[:12], slot=settings.slot_id)
+        await engine.remove(container)
+    await asyncio.to_thread(clear, slot_folder(settings.work_dir, settings.slot_id))
+
+
+async def _serve(
+    offer: V0InitialJobRequest,
+    link: MinerLink,
+    engine: Engine,
+    settings: ExecutorSettings,
+    stop: asyncio.Event,
+    keeping: "asyncio.Task[None]",
+) -> None:
+    run = JobRun(engine, settings, link.tell)
+    beating = asyncio.create_task(_beat(run, link, offer.job_uuid))
+    work = asyncio.create_task(_work(offer, run, link))
+    cancel = asyncio.create_task(link.cancelled.get())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({work, cancel, stopping, keeping}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            work.cancel()
+            await asyncio.wait([work])
+        final = _final(work, cancel, keeping)
+        _log.info("attempt over", job=offer.job_uuid, outcome=type(final).__name__)
+        if not keeping.done():
+            await link.tell(final)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(link.acknowledged.wait(), _ACK_S)
+    finally:
+        for task in (beating, cancel, stopping):
+            task.cancel()
+
+
+def _final(
+    work: "asyncio.Task[JobEvent]", cancel: "asyncio.Task[str]", keeping: "asyncio.Task[None]"
+) -> JobEvent:
+    if not work.cancelled():
+        return work.result()
+    if cancel.done():
+        return cancelled_event(cancel.result())
+    if keeping.done():
+        with contextlib.suppress(MinerLost):
+            keeping.result()
+    return stopped_event()
+
+
+async def _work(offer: V0InitialJobRequest, run: JobRun, link: MinerLink) -> JobEvent:
+    try:
+        image = await run.prepare(offer.docker_image or "")
+        request = await link.requests.get()
+        if request.docker_image and request.docker_image != offer.docker_image:
+            image = await run.engine.image(request.docker_image)
+        return await run.run(job_spec(offer, request, limits_of(offer)), image)
+    except StageFailed as failure:
+        return failure.event
+    except (EngineFault, OSError, ValueError) as error:
+        _log.exception("attempt broke")
+        return HordeFailed(
+            Role.EXECUTOR, HordeFaultReason.UNHANDLED_EXCEPTION, f"The executor failed: {error}"
+        )
+
+
+async def _beat(run: JobRun, link: MinerLink, job_uuid: str) -> None:
+    while True:
+        await asyncio.sleep(link.heartbeat_s)
+        elapsed_s = monotonic_s() - run.begun_s
+        await link.beat(HordeHeartbeat(job_uuid=job_uuid, stage=run.stage, elapsed_s=elapsed_s))
+
+
+async def _offered(
+    link: MinerLink, stop: asyncio.Event, keeping: "asyncio.Task[None]"
+) -> V0InitialJobRequest | None:
+    """The first offer, or ``None`` when the executor is told to stop before one comes."""
+    offer = asyncio.create_task(link.offers.get())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({offer, stopping, keeping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if offer.done():
+        return offer.result()
+    offer.cancel()
+    return None
+
+
+def _drained_stop(
+    loop: asyncio.AbstractEventLoop, stop: asyncio.Event, link: MinerLink, settings: ExecutorSettings
+) -> Callable[[], None]:
+    def told() -> None:
+        loop.call_later(settings.drain_s if link.is_busy else 0.0, stop.set)
+
+    return told

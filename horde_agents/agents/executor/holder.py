@@ -1,0 +1,99 @@
+"""Keeps one slot: a process without an event loop that has all imported and forks an executor a job."""
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import os
+import signal
+import sys
+import time
+from random import Random
+from typing import Final
+
+from horde_agents.agents.executor.app import STOP_NOW, serve_one_job
+from horde_agents.agents.executor.settings import ExecutorSettings
+from horde_agents.runtime.backoff import delays_s
+from horde_agents.runtime.logs import get_logger
+
+_PR_SET_PDEATHSIG: Final = 1
+_FAILED: Final = 1
+_log = get_logger(__name__)
+
+
+class _Stopping(BaseException):
+    """SIGTERM or SIGINT came."""
+
+
+def hold_slot(settings: ExecutorSettings) -> None:
+    """Fork executors one after another until SIGTERM or SIGINT; returns when the last has ended."""
+    if settings.die_with_parent:
+        end_with_parent(signal.SIGTERM)
+    gc.collect()
+    gc.freeze()  # keeps the parent's objects out of the children's collections, so pages stay shared
+    signal.signal(signal.SIGTERM, _told)
+    signal.signal(signal.SIGINT, _told)
+    child: int | None = None
+    delays = delays_s(0.2, 30.0, Random())  # noqa: S311  (spreads restarts)
+    try:
+        while True:
+            child = _fork(settings)
+            status = _reaped(child)
+            child = None
+            if status == 0:
+                delays = delays_s(0.2, 30.0, Random())  # noqa: S311
+            else:
+                _log.warning("executor ended badly", status=status, slot=settings.slot_id)
+                time.sleep(next(delays))
+    except _Stopping:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if child is not None:
+            _end(child, settings)
+
+
+def end_with_parent(number: signal.Signals) -> None:
+    """Ask the kernel to send ``number`` to this process when its parent is gone."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
+
+
+def _told(_number: int, _frame: object) -> None:
+    raise _Stopping
+
+
+def _fork(settings: ExecutorSettings) -> int:
+    parent = os.getpid()
+    child = os.fork()
+    if child:
+        return child
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    end_with_parent(STOP_NOW)
+    if os.getppid() != parent:  # it went between fork and prctl
+        os._exit(_FAILED)
+    os._exit(_live(settings))
+
+
+def _live(settings: ExecutorSettings) -> int:
+    """Run the executor; threads that hang in a library must not keep the process."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(serve_one_job(settings))
+    except Exception:  # noqa: BLE001  (outermost frame of the process: log and end)
+        _log.exception("executor crashed", slot=settings.slot_id)
+        return _FAILED
+    finally:
+        sys.stderr.flush()
+    return 0
+
+
+def _reaped(child: int) -> int:
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _end(child: int, settings: ExecutorSettings) -> None:
+    """SIGTERM lets a running job finish within the drain time; the child ends it itself after that."""
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(child, signal.SIGTERM)
+        _reaped(child)
+    _log.info("slot given up", slot=settings.slot_id)

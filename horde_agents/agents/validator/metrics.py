@@ -1,0 +1,42 @@
+"""What the validator counts for Prometheus."""
+
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_STAGE_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
+
+
+@dataclass(slots=True)
+class Metrics:
+    """One registry an agent, so that several can live in one process."""
+
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    attempts: Counter = field(init=False)
+    stage_seconds: Histogram = field(init=False)
+    open_jobs: Gauge = field(init=False)
+    outbox_messages: Gauge = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.attempts = Counter(
+            "horde_validator_attempts",
+            "Attempts that have ended.",
+            ["outcome", "reason"],
+            registry=self.registry,
+        )
+        self.stage_seconds = Histogram(
+            "horde_validator_stage_seconds",
+            "Time from one state of an attempt to the next.",
+            ["reached"],
+            buckets=_STAGE_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.open_jobs = Gauge(
+            "horde_validator_open_jobs", "Jobs without a final state.", registry=self.registry
+        )
+        self.outbox_messages = Gauge(
+            "horde_validator_outbox_messages",
+            "Status updates that a facilitator has not acknowledged.",
+            ["facilitator"],
+            registry=self.registry,
+        )

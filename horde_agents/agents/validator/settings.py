@@ -1,0 +1,90 @@
+"""The validator's settings: every name, unit, default and meaning."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from horde_agents.jobs.budget import RESERVATION_S, STARTUP_S
+from horde_agents.runtime.settings import AgentSettings
+
+
+class MinerEntry(BaseModel):
+    """A miner named in the settings instead of found on the chain."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hotkey: str
+    host: str
+    port: int = Field(ge=1, le=65535)
+
+
+class TrustedMinerEntry(BaseModel):
+    """Where the validator's own miner listens; it is addressed by the pseudo-hotkey of 48 zeros."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str
+    port: int = Field(ge=1, le=65535)
+
+
+class ValidatorSettings(AgentSettings):
+    """What an operator may set."""
+
+    hotkey_file: Path = Field(description="Unencrypted hotkey file of the validator's wallet.")
+    database_url: str = Field("sqlite:///validator.sqlite3", description="sqlite:///path or postgresql://…")
+    facilitator_urls: tuple[str, ...] = Field(
+        (), description="WebSocket addresses of the facilitators served, e.g. ws://127.0.0.1:9000/ws/v0/."
+    )
+    chain_url: str = Field("", description="Subtensor endpoint, ws://… or wss://…; empty: no chain.")
+    netuid: int = Field(12, ge=0, description="The subnet whose metagraph lists miners and validators.")
+    chain_poll_s: float = Field(60.0, gt=0, description="Seconds between readings of the metagraph.")
+    debug_miners: tuple[MinerEntry, ...] = Field(
+        (), description="Miners to use instead of the metagraph's: a list of {hotkey, host, port}."
+    )
+    trusted_miner: TrustedMinerEntry | None = Field(
+        None, description="{host, port} of the miner that serves this validator alone."
+    )
+    health_host: str = Field("127.0.0.1", description="Address of the operators' listener.")
+    health_port: int = Field(9102, ge=0, le=65535, description="Its port; 0 takes any free one.")
+    log_level: str = Field("info", description="debug, info, warning or error.")
+
+    heartbeat_s: float = Field(60.0, gt=0, description="Seconds between heartbeats to a facilitator.")
+    reconnect_cap_s: float = Field(30.0, gt=0, description="Longest pause between connection attempts.")
+    response_timeout_s: float = Field(
+        30.0, gt=0, description="Seconds a facilitator may leave a status update unanswered."
+    )
+    longest_job_s: int = Field(86_400, gt=0, description="Jobs whose limits add up to more are rejected.")
+
+    manifest_poll_s: float = Field(300.0, gt=0, description="Seconds between polls of miners' manifests.")
+    manifest_stale_s: float = Field(900.0, gt=0, description="A manifest older than this does not count.")
+    manifest_timeout_s: float = Field(10.0, gt=0, description="Seconds a miner may take to send a manifest.")
+    manifest_concurrency: int = Field(16, gt=0, description="Miners polled at one time.")
+    max_executors_per_class: int = Field(
+        100, gt=0, description="A miner's count of a class above this is read as this."
+    )
+
+    connect_s: float = Field(10.0, gt=0, description="Seconds to reach a miner before another is tried.")
+    reservation_s: float = Field(RESERVATION_S, gt=0, description="Seconds a miner has to take an attempt.")
+    startup_s: float = Field(STARTUP_S, ge=0, description="Seconds on top of a class's spin-up.")
+    leeway_s: int = Field(5, ge=0, description="Seconds added to a running job's limits.")
+    miner_absence_s: float = Field(
+        60.0, gt=0, description="Seconds a miner may be unreachable in the middle of an attempt."
+    )
+    cancel_grace_s: float = Field(10.0, gt=0, description="Seconds a miner has to confirm a cancellation.")
+    receipt_ack_s: float = Field(5.0, gt=0, description="Seconds to wait for a miner's receipt confirmation.")
+    receipt_resend_s: float = Field(86_400.0, gt=0, description="Unconfirmed receipts older are given up.")
+    max_attempts: int = Field(3, ge=1, description="Miners tried for one job.")
+    retry_window_s: float = Field(
+        45.0, ge=0, description="No further attempt starts later than this after the job was received."
+    )
+
+    minimum_excuse_stake_tao: float = Field(
+        30_000.0, ge=0, description="Receipts of validators with less stake excuse no busy miner."
+    )
+    incident_pause_s: float = Field(
+        60.0, ge=0, description="Seconds without jobs after a miner's first fault; doubles with each."
+    )
+    incident_pause_cap_s: float = Field(14_400.0, ge=0, description="The longest such pause.")
+    decline_pause_s: float = Field(10.0, ge=0, description="Seconds without jobs after an unexcused decline.")
+    cheated_pause_s: float = Field(14_400.0, ge=0, description="Seconds without jobs after a cheat report.")
+    drain_s: float = Field(20.0, ge=0, description="Seconds that running jobs get to end on SIGTERM.")

@@ -1,0 +1,278 @@
+"""The container engine of a gpu node, through the Docker SDK; blocking calls run in threads.
+
+Errors, by remedy::
+
+    EngineFault
+    ├── EngineAway        no daemon answers: the node's operator must start it
+    ├── ImageMissing      no such image, or its registry says no: the user must name another
+    └── EngineRefused     the daemon answered with an error; the text is the daemon's
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar
+
+from docker.api.client import APIClient
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.types.containers import DeviceRequest, LogConfig, Ulimit
+from docker.utils.utils import kwargs_from_env
+from requests.exceptions import RequestException  # noqa: TID251  (what the SDK lets through)
+
+T = TypeVar("T")
+
+_CALL_S: Final = 120
+_NANO: Final = 1_000_000_000
+_TMP: Final = "/tmp"  # noqa: S108  (inside the container)
+
+
+class EngineFault(Exception):
+    """The container engine did not do its part."""
+
+
+class EngineAway(EngineFault):
+    """No daemon answers."""
+
+
+class ImageMissing(EngineFault):
+    """The image cannot be had."""
+
+
+class EngineRefused(EngineFault):
+    """The daemon answered with an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image on this machine: ``reference`` is by digest wherever a registry knows it."""
+
+    reference: str
+    declared_volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """The bounds of a job's container."""
+
+    memory_bytes: int
+    cpus: float
+    pids: int
+    tmp_bytes: int
+    gpu_uuids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerPlan:
+    """What to run; ``binds`` maps a directory of the host to one of the container."""
+
+    name: str
+    image: Image
+    args: Sequence[str]
+    env: Mapping[str, str] = field(repr=False)
+    binds: Mapping[str, str]
+    labels: Mapping[str, str]
+    sandbox: Sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a container ended."""
+
+    exit_status: int
+    out_of_memory: bool
+
+
+class Engine(Protocol):
+    """What the executor needs of a container engine."""
+
+    async def image(self, name: str) -> Image:
+        """Have ``name`` here, by digest; pulls only what is not here yet."""
+
+    async def create(self, plan: ContainerPlan) -> str:
+        """Create a container and return its id."""
+
+    async def start(self, container: str, take: Callable[[bytes | None, bytes | None], None]) -> None:
+        """Start it and hand its output to ``take`` until it ends; call once."""
+
+    async def ended(self, container: str) -> Ended:
+        """Wait until it has ended."""
+
+    async def stop(self, container: str, grace_s: int) -> None:
+        """SIGTERM, then SIGKILL after ``grace_s``; a container that is gone is fine."""
+
+    async def written_bytes(self, container: str) -> int:
+        """Bytes it has written outside its binds."""
+
+    async def remove(self, container: str) -> None:
+        """Kill and remove it with what it made; a container that is gone is fine."""
+
+    async def labelled(self, label: str, value: str) -> list[str]:
+        """Ids of all containers that carry the label, running or not."""
+
+
+class DockerEngine:
+    """The Docker daemon that the environment names."""
+
+    def __init__(self) -> None:
+        self._api: APIClient | None = None
+
+    async def image(self, name: str) -> Image:
+        return await _in_thread(lambda: self._image(name))
+
+    async def create(self, plan: ContainerPlan) -> str:
+        return await _in_thread(lambda: self._create(plan))
+
+    async def start(self, container: str, take: Callable[[bytes | None, bytes | None], None]) -> None:
+        output = await _in_thread(lambda: self._attach_and_start(container))
+        await _in_thread(lambda: _drain(output, take))
+
+    async def ended(self, container: str) -> Ended:
+        return await _in_thread(lambda: self._ended(container))
+
+    async def stop(self, container: str, grace_s: int) -> None:
+        await _in_thread(lambda: self._ignoring_gone(lambda api: api.stop(container, timeout=grace_s)))
+
+    async def written_bytes(self, container: str) -> int:
+        return await _in_thread(lambda: self._written_bytes(container))
+
+    async def remove(self, container: str) -> None:
+        await _in_thread(
+            lambda: self._ignoring_gone(lambda api: api.remove_container(container, v=True, force=True))
+        )
+
+    async def labelled(self, label: str, value: str) -> list[str]:
+        def find() -> list[str]:
+            found = self._connected().containers(all=True, quiet=True, filters={"label": f"{label}={value}"})
+            return [str(container["Id"]) for container in found]
+
+        return await _in_thread(find)
+
+    def _connected(self) -> APIClient:
+        if self._api is None:
+            self._api = APIClient(version="1.41", timeout=_CALL_S, **kwargs_from_env())
+        return self._api
+
+    def _image(self, name: str) -> Image:
+        api = self._connected()
+        reference = _by_digest(api, name)
+        try:
+            found = api.inspect_image(reference)
+        except ImageNotFound:
+            api.pull(reference)
+            found = api.inspect_image(reference)
+        config = found.get("Config") or {}
+        return Image(reference, tuple(sorted(config.get("Volumes") or ())))
+
+    def _create(self, plan: ContainerPlan) -> str:
+        api = self._connected()
+        created = api.create_container(
+            plan.image.reference,
+            command=list(plan.args) or None,
+            environment=dict(plan.env),
+            name=plan.name,
+            labels=dict(plan.labels),
+            healthcheck={"Test": ["NONE"]},
+            host_config=_host_config(api, plan),
+        )
+        return str(created["Id"])
+
+    def _attach_and_start(self, container: str) -> Iterator[tuple[bytes | None, bytes | None]]:
+        api = self._connected()
+        output: Iterator[tuple[bytes | None, bytes | None]] = api.attach(container, stream=True, demux=True)
+        api.start(container)
+        return output
+
+    def _ended(self, container: str) -> Ended:
+        api = self._connected()
+        status = int(api.wait(container, timeout=None)["StatusCode"])
+        if status == 0:
+            return Ended(0, out_of_memory=False)
+        state = api.inspect_container(container)["State"]
+        return Ended(status, out_of_memory=bool(state.get("OOMKilled")))
+
+    def _written_bytes(self, container: str) -> int:
+        api = self._connected()
+        url = api._url("/containers/{0}/json", container)
+        return int(api._result(api._get(url, params={"size": 1}), json=True).get("SizeRw") or 0)
+
+    def _ignoring_gone(self, call: Callable[[APIClient], object]) -> None:
+        try:
+            call(self._connected())
+        except NotFound:
+            return
+        except APIError as error:
+            if error.status_code != 409:  # 409: another removal is under way
+                raise
+
+
+def _by_digest(api: APIClient, name: str) -> str:
+    """``name`` by the digest its registry gives now; an image only this machine has is named by its id."""
+    if "@sha256:" in name:
+        return name
+    try:
+        digest = api.inspect_distribution(name)["Descriptor"]["digest"]
+    except APIError as error:
+        try:
+            return str(api.inspect_image(name)["Id"])
+        except ImageNotFound:
+            raise ImageMissing(f"{name}: {error.explanation or error}") from error
+    repository, _, tag = name.rpartition(":")
+    return f"{repository if repository and '/' not in tag else name}@{digest}"
+
+
+def _host_config(api: APIClient, plan: ContainerPlan) -> Any:  # noqa: ANN401  (the SDK's own dict)
+    sandbox = plan.sandbox
+    tmpfs_options = f"rw,nosuid,nodev,size={sandbox.tmp_bytes}"
+    return api.create_host_config(
+        binds={host: {"bind": inside, "mode": "rw"} for host, inside in plan.binds.items()},
+        network_mode="none",
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        pids_limit=sandbox.pids,
+        mem_limit=sandbox.memory_bytes,
+        memswap_limit=sandbox.memory_bytes,
+        nano_cpus=int(sandbox.cpus * _NANO),
+        ulimits=[Ulimit(name="core", soft=0, hard=0), Ulimit(name="nofile", soft=4096, hard=4096)],
+        ipc_mode="private",
+        init=True,
+        log_config=LogConfig(type="none"),
+        tmpfs=dict.fromkeys((_TMP, *plan.image.declared_volumes), tmpfs_options),
+        device_requests=_gpus(sandbox.gpu_uuids),
+    )
+
+
+def _gpus(uuids: tuple[str, ...]) -> list[DeviceRequest] | None:
+    if not uuids:
+        return None
+    return [DeviceRequest(driver="nvidia", device_ids=list(uuids), capabilities=[["gpu"]])]
+
+
+def _drain(
+    output: Iterator[tuple[bytes | None, bytes | None]], take: Callable[[bytes | None, bytes | None], None]
+) -> None:
+    for stdout, stderr in output:
+        take(stdout, stderr)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Every error of the SDK and its HTTP library, as one of ours; the most specific first."""
+    try:
+        yield
+    except EngineFault:
+        raise
+    except (ImageNotFound, NotFound) as error:
+        raise ImageMissing(str(error.explanation or error)) from error
+    except APIError as error:
+        raise EngineRefused(str(error.explanation or error)) from error
+    except (DockerException, RequestException, OSError) as error:
+        raise EngineAway(f"The Docker daemon does not answer: {error}") from error
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    def translated() -> T:
+        with _translated():
+            return call()
+
+    return await asyncio.to_thread(translated)
