@@ -8,6 +8,7 @@ REQUIREMENTS = ROOT / "requirements"
 VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / "bin" / "python"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "horde"
+LOGS = CACHE / "logs"
 REGISTRY_PORT = int(os.environ.get("SETUP_REGISTRY_PORT") or 5001)
 REGISTRY = f"127.0.0.1:{REGISTRY_PORT}"
 JOB_IMAGE = f"{REGISTRY}/horde/job:1"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools.setup.places import CACHE
+from tools.setup.places import LOGS
 
 _TICK_S = 5.0
 
@@ -18,14 +18,14 @@ class SetupFailed(Exception):
 
 
 @contextmanager
-def step(title: str) -> Iterator[None]:
+def step(title: str, tick_s: float = _TICK_S) -> Iterator[None]:
     """Announce ``title``, tick while it runs, and say how long it took."""
     begun = time.monotonic()
     done = threading.Event()
     print(f"  {title} …", file=sys.stderr, flush=True)
 
     def tick() -> None:
-        while not done.wait(_TICK_S):
+        while not done.wait(tick_s):
             print(f"    {title}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
 
     ticker = threading.Thread(target=tick, daemon=True)
@@ -38,9 +38,11 @@ def step(title: str) -> Iterator[None]:
     print(f"  {title}: done in {time.monotonic() - begun:.1f} s", file=sys.stderr, flush=True)
 
 
-def run(command: Sequence[str | Path], *, log: str, env: dict[str, str] | None = None) -> None:
-    """Run ``command`` with its output in the cache's ``<log>.log``; show the end of it on failure."""
-    path = CACHE / "logs" / f"{log}.log"
+def run(
+    command: Sequence[str | Path], *, log: str, env: dict[str, str] | None = None, logs: Path = LOGS
+) -> None:
+    """Run ``command`` with its output in ``<log>.log``; show the end of it on failure."""
+    path = logs / f"{log}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as sink:
         result = subprocess.run(

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tools.setup.places import CACHE
+from tools.setup.places import CACHE, LOGS
 from tools.setup.progress import SetupFailed, last_words
 
 READY_S = 60.0
@@ -75,7 +75,7 @@ def pid_path(name: str) -> Path:
 
 def log_path(name: str) -> Path:
     """Where server ``name`` writes what it has to say."""
-    return CACHE / "logs" / f"{name}.log"
+    return LOGS / f"{name}.log"
 
 
 def _wait_for_end(name: str, pid: int, program: str) -> None:

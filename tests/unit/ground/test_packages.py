@@ -1,0 +1,49 @@
+"""Which Debian packages set-up wants, and what it says where it may not install them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tools.setup.goals import GOALS
+from tools.setup.packages import PRESENT, is_static, missing, refusal
+
+
+def test_only_absent_packages_are_missing_and_order_is_kept() -> None:
+    present = {"a": lambda: False, "b": lambda: True, "c": lambda: False}
+    assert missing(["c", "b", "a"], present) == ["c", "a"]
+
+
+def test_not_root_is_told_the_command_that_installs() -> None:
+    said = refusal(["docker.io", "postgresql"], root=False, apt=True)
+    assert said is not None
+    assert "needs root" in said
+    assert "sudo apt-get install -y docker.io postgresql" in said
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_another_system_is_told_what_is_missing_and_never_to_use_apt(root: bool) -> None:
+    said = refusal(["docker.io"], root=root, apt=False)
+    assert said is not None
+    assert "lacks: docker.io" in said
+    assert "apt-get install" not in said
+
+
+def test_root_on_debian_is_not_refused() -> None:
+    assert refusal(["docker.io"], root=True, apt=True) is None
+
+
+def test_set_up_knows_no_package_that_no_goal_wants() -> None:
+    assert set(GOALS) >= {"check", "demo", "test", "bench", "services", "stock"}
+    assert "postgresql" in PRESENT
+
+
+def test_program_that_needs_a_dynamic_linker_is_not_static() -> None:
+    assert not is_static(Path("/bin/sh"))
+    assert not is_static(Path("/nonexistent/busybox"))
+
+
+def test_busybox_of_the_job_image_is_static() -> None:
+    if not os.access("/bin/busybox", os.X_OK):
+        pytest.fail("busybox-static is missing. Run the tests with `make test`")
+    assert is_static(Path("/bin/busybox"))
