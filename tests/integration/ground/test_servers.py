@@ -15,20 +15,22 @@ import pytest
 from tools.setup.docker_daemon import forget_dead
 from tools.setup.places import ROOT
 
-_SLEEPER = ["sleep", "600"]
-
 
 @pytest.fixture
 def bystander() -> Iterator[subprocess.Popen[bytes]]:
     """A process that is no server of ours."""
-    process = subprocess.Popen(_SLEEPER)
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"up\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == b"up\n"
     yield process
-    process.kill()
-    process.wait()
+    process.communicate()
 
 
 def test_pid_file_of_a_killed_daemon_is_forgotten(tmp_path: Path) -> None:
-    dead = subprocess.Popen(_SLEEPER)
+    dead = subprocess.Popen(["sleep", "600"])
     dead.kill()
     dead.wait()
     pid_path = tmp_path / "docker.pid"
@@ -49,7 +51,7 @@ def test_pid_that_now_belongs_to_another_program_is_forgotten(
 def test_pid_file_of_a_living_daemon_stays(tmp_path: Path, bystander: subprocess.Popen[bytes]) -> None:
     pid_path = tmp_path / "docker.pid"
     pid_path.write_text(str(bystander.pid))
-    forget_dead(pid_path, "sleep")
+    forget_dead(pid_path, "cat")
     assert pid_path.exists()
 
 
