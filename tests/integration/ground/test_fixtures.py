@@ -67,10 +67,12 @@ def test_killed_test_run_leaves_no_database_server(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", *words, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
-        next(line for line in run.stdout if "HOLDING" in line)
-        server = _child_named("postgres", run.pid)
-        folder = Path(f"/proc/{server}/cwd").resolve().parent
-        run.kill()
+        try:
+            next(line for line in run.stdout if "HOLDING" in line)
+            server = _child_named("postgres", run.pid)
+            folder = _data_folder(server).parent
+        finally:
+            run.kill()
     _wait_for_end(server)
     shutil.rmtree(folder)
 
@@ -112,6 +114,11 @@ def _child_named(name: str, parent: int) -> int:
     found = [int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text().strip() == name]
     assert len(found) == 1
     return found[0]
+
+
+def _data_folder(server: int) -> Path:
+    words = Path(f"/proc/{server}/cmdline").read_text().split("\0")
+    return Path(words[words.index("-D") + 1])
 
 
 def _wait_for_end(pid: int) -> None:
