@@ -63,6 +63,11 @@ class KeypairSigner:
             raise WalletUnreadable(f"{path} is not a Bittensor hotkey file.") from error
 
     @property
+    def keypair(self) -> Keypair:
+        """The key itself, for the chain's own library."""
+        return self._keypair
+
+    @property
     def hotkey(self) -> Hotkey:
         return Hotkey(str(self._keypair.ss58_address))
 

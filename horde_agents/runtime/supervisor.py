@@ -28,12 +28,11 @@ class Supervisor:
         """Run ``loop`` until the end; when it crashes or returns, start it again after a growing pause."""
         self._tasks.append(self._group.create_task(_kept(name, loop), name=name))
 
-    def spawn(self, name: str, work: Awaitable[None]) -> asyncio.Task[None]:
+    def spawn(self, name: str, work: Awaitable[None]) -> None:
         """Run ``work`` once; its crash is logged and ends nothing else."""
         task = self._group.create_task(_once(name, work), name=name)
         self._spawned.add(task)
         task.add_done_callback(self._spawned.discard)
-        return task
 
     async def settle(self, patience_s: float) -> None:
         """Wait up to ``patience_s`` for spawned work to end by itself."""

@@ -12,12 +12,15 @@ from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from horde_agents.runtime.logs import get_logger
+
 T = TypeVar("T")
 Unit = Callable[[AsyncConnection], Awaitable[T]]
 
 #: Units in one transaction at most, and units that may wait before callers are held back.
 _BATCH: Final = 128
 _QUEUE: Final = 4096
+_log = get_logger(__name__)
 
 
 class StoreStopped(Exception):
@@ -60,6 +63,10 @@ class Writer:
         self._queue.put_nowait(_Waiting(unit, done))
         return done
 
+    def behind(self, unit: Unit[Any]) -> None:
+        """Store without anyone waiting, in order with all other units; a failure is logged."""
+        self.queue(unit).add_done_callback(_log_failure)
+
     async def _serve(self) -> None:
         while True:
             batch = await self._next_batch()
@@ -95,6 +102,11 @@ class Writer:
     async def _stop(self) -> None:
         self._stopped = True
         await self._queue.put(None)
+
+
+def _log_failure(done: "asyncio.Future[Any]") -> None:
+    if not done.cancelled() and (error := done.exception()) is not None:
+        _log.error("write behind failed", error=str(error))
 
 
 async def _run_one(

@@ -1,0 +1,140 @@
+"""Builds a miner and runs it: the only wiring file of the agent."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from horde_agents.agents.miner.attempts import Attempts
+from horde_agents.agents.miner.certificate import ensure_certificate, server_context
+from horde_agents.agents.miner.chain_watch import watch_chain
+from horde_agents.agents.miner.executor_door import ExecutorDoor
+from horde_agents.agents.miner.offers import Offers
+from horde_agents.agents.miner.parts import MinerParts
+from horde_agents.agents.miner.pool import HolderPlan, load_pool
+from horde_agents.agents.miner.public import public_routes
+from horde_agents.agents.miner.receipt_book import ReceiptBook
+from horde_agents.agents.miner.settings import MinerSettings
+from horde_agents.agents.miner.slots import Slots
+from horde_agents.agents.miner.tokens import SlotToken, issue
+from horde_agents.agents.miner.validator_door import PATH, ValidatorDoor
+from horde_agents.agents.miner.validators import Validators
+from horde_agents.protocol.signing import KeypairSigner
+from horde_agents.runtime import clock
+from horde_agents.runtime.health import Check, health_app, listening
+from horde_agents.runtime.logs import get_logger
+from horde_agents.runtime.supervisor import supervised, until_told_to_stop
+from horde_agents.store import facts
+from horde_agents.store.engine import Store, open_store
+
+_TOKEN_LIFE: Final = timedelta(days=30)
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningMiner:
+    """A miner that serves; the ports it listens on."""
+
+    hotkey: str
+    port: int
+    executor_port: int
+    operator_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class _PoolLink:
+    """What the miner gives its pool."""
+
+    settings: MinerSettings
+    address: str
+    certificate_file: Path
+    secret: bytes = field(repr=False)
+
+    def plan(self, slot_id: str, executor_class: str) -> HolderPlan:
+        expires_at = int((clock.now() + _TOKEN_LIFE).timestamp())
+        token = issue(SlotToken(slot_id, executor_class, expires_at), self.secret)
+        return HolderPlan(slot_id, executor_class, self.address, self.certificate_file, token)
+
+
+async def serve(settings: MinerSettings) -> None:
+    """Run until SIGTERM or SIGINT, then let running jobs finish within the drain time."""
+    async with running_miner(settings) as miner:
+        _log.info("miner serves", hotkey=miner.hotkey, port=miner.port)
+        await until_told_to_stop()
+        _log.info("miner stops")
+
+
+@asynccontextmanager
+async def running_miner(settings: MinerSettings) -> AsyncIterator[RunningMiner]:
+    """A miner that serves while the block lasts."""
+    signer = KeypairSigner.from_hotkey_file(settings.hotkey_file)
+    pool = load_pool(settings)
+    certificate_file = ensure_certificate(settings.data_dir, settings.executor_host)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings.database_url))
+        secret = await _horde_secret(store)
+        supervisor = await stack.enter_async_context(supervised())
+        slots = Slots(pool.slots())
+        parts = MinerParts(settings, signer, store, supervisor, ReceiptBook(store, signer), slots)
+        attempts, validators = Attempts(parts), Validators(parts)
+        offers = Offers(parts, attempts)
+        door = ValidatorDoor(parts, validators, attempts, offers, lambda: offers.draining)
+        await validators.load()
+        await attempts.resume(executors_may_return=pool.outlives_miner)
+
+        executor_app = ExecutorDoor(secret, signer.hotkey, slots, attempts).application()
+        tls = server_context(certificate_file)
+        executor_port = await stack.enter_async_context(
+            listening(executor_app, settings.executor_host, settings.executor_port, tls)
+        )
+        link = _PoolLink(settings, f"{settings.executor_host}:{executor_port}", certificate_file, secret)
+        await stack.enter_async_context(pool.running(link))
+        public = web.Application()
+        public.add_routes([web.get(PATH, door.connected), *public_routes(parts.book)])
+        port = await stack.enter_async_context(listening(public, settings.host, settings.port))
+        stack.push_async_callback(door.close_all)
+        chain_check = watch_chain(parts, validators, port)
+        checks = {"chain": chain_check, "executors": _executors_check(parts)}
+        health = health_app(checks, parts.metrics.registry)
+        operator_port = await stack.enter_async_context(
+            listening(health, settings.operator_host, settings.operator_port)
+        )
+        try:
+            yield RunningMiner(signer.hotkey, port, executor_port, operator_port)
+        finally:
+            offers.draining = True
+            await _drain(attempts, settings.drain_s)
+
+
+async def _drain(attempts: Attempts, drain_s: float) -> None:
+    try:
+        async with asyncio.timeout(drain_s):
+            await attempts.all_over()
+    except TimeoutError:
+        _log.warning("attempts still open after the drain time", drain_s=drain_s)
+
+
+async def _horde_secret(store: Store) -> bytes:
+    async def load(connection: AsyncConnection) -> str:
+        return await facts.get_or_make(connection, "horde_secret", lambda: secrets.token_hex(32))
+
+    return bytes.fromhex(await store.writer.run(load))
+
+
+def _executors_check(parts: MinerParts) -> Check:
+    def check() -> str | None:
+        idle, busy = parts.slots.counts()
+        parts.metrics.slots_idle.set(idle)
+        parts.metrics.slots_busy.set(busy)
+        if idle + busy:
+            return None
+        return f"none of {len(parts.slots.expected)} slots has a connected executor; see the log for why"
+
+    return check

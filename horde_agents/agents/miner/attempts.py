@@ -1,0 +1,300 @@
+"""The miner's open attempts: each joins one validator's connection to one executor and survives both."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, Protocol
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from horde_agents.agents.miner.parts import MinerParts
+from horde_agents.agents.miner.reactions import FreeSlot, StoreBehind, StoreNow, TellValidator, react
+from horde_agents.agents.miner.slots import ExecutorLink
+from horde_agents.jobs.budget import STARTUP_S
+from horde_agents.jobs.classes import CATALOGUE
+from horde_agents.jobs.events import Accepted, HordeFailed, JobEvent
+from horde_agents.jobs.faults import Cause, HordeFaultReason
+from horde_agents.jobs.lifecycle import Job, Moved, NotAuthorised, advance
+from horde_agents.jobs.states import Role
+from horde_agents.protocol.attempt_reports import report_of
+from horde_agents.protocol.frames import render
+from horde_agents.protocol.job_frames import HordeCancelJob, V0InitialJobRequest, V0JobRequest, limits_of
+from horde_agents.protocol.miner_executor import HordeAck
+from horde_agents.protocol.validator_miner import V0AcceptJobRequest
+from horde_agents.receipts.ledger import Receipt
+from horde_agents.runtime import clock
+from horde_agents.runtime.logs import get_logger
+from horde_agents.store import attempts as stored
+from horde_agents.store import stories
+from horde_agents.store.attempts import StoredAttempt
+from horde_agents.store.writer import Unit
+
+#: Seconds beyond an attempt's whole budget before the miner ends it by itself.
+_GRACE_S: Final = 30.0
+#: Seconds the validator may take to send its job request once the executor is ready.
+_REQUEST_S: Final = 60.0
+_log = get_logger(__name__)
+
+
+class ValidatorSession(Protocol):
+    """One authenticated connection of a validator."""
+
+    validator_hotkey: str
+
+    async def send(self, text: str) -> None:
+        """Hand a frame over; a connection that broke meanwhile says nothing."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt at this miner; ``told`` is everything its validator has been or must be told."""
+
+    uuid: str
+    validator_hotkey: str
+    slot_id: str
+    job: Job
+    told: list[str] = field(default_factory=list)
+    session: ValidatorSession | None = None
+    executor: ExecutorLink | None = None
+    to_executor: list[str] = field(default_factory=list)
+    executor_back: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(slots=True)
+class Attempts:
+    """All attempts that are open, or whose end the validator may still ask for."""
+
+    parts: MinerParts
+    _open: dict[str, Attempt] = field(default_factory=dict)
+
+    def find(self, uuid: str) -> Attempt | None:
+        """An attempt that is open here."""
+        return self._open.get(uuid)
+
+    def of_validator(self, validator_hotkey: str) -> list[Attempt]:
+        """The open attempts of a validator."""
+        return [attempt for attempt in self._open.values() if attempt.validator_hotkey == validator_hotkey]
+
+    async def accept(
+        self,
+        offer: V0InitialJobRequest,
+        started: Receipt | None,
+        session: ValidatorSession,
+        link: ExecutorLink,
+    ) -> None:
+        """Lease ``link``'s slot to the offer: stored first, then accepted, then handed to the executor."""
+        uuid, hotkey, at = offer.job_uuid, session.validator_hotkey, clock.now()
+        limits = limits_of(offer)
+        spin_up_s = CATALOGUE[offer.executor_class].spin_up_s
+        budget_s = spin_up_s + STARTUP_S + _REQUEST_S + limits.running_s + _GRACE_S
+        row = StoredAttempt(
+            uuid,
+            uuid,
+            self.parts.signer.hotkey,
+            hotkey,
+            offer.executor_class,
+            link.slot_id,
+            at,
+            at + timedelta(seconds=budget_s),
+        )
+        accepted = Accepted(Role.MINER)
+
+        async def store(connection: AsyncConnection) -> None:
+            await stored.add(connection, row)
+            await stored.lease(connection, uuid, link.slot_id, at)
+            await stored.record(connection, uuid, accepted, at)
+            if started is not None:
+                await self.parts.book.file(connection, started)
+
+        attempt = Attempt(uuid, hotkey, link.slot_id, Job(uuid), session=session, executor=link)
+        attempt.job = _moved(attempt.job, accepted)
+        attempt.told.append(render(V0AcceptJobRequest(job_uuid=uuid)))
+        self._open[uuid] = attempt
+        try:
+            await self.parts.store.writer.run(store)
+        except BaseException:
+            del self._open[uuid]
+            raise
+        await session.send(attempt.told[0])
+        await self._to_executor(attempt, render(offer))
+        self.parts.supervisor.spawn(f"deadline {uuid}", self._end_late(attempt, budget_s))
+
+    async def join(self, attempt: Attempt, session: ValidatorSession) -> None:
+        """Give a validator's new connection everything about its attempt, and what comes from now on."""
+        async with attempt.turn:
+            attempt.session = session
+            for text in attempt.told:
+                await session.send(text)
+
+    def leave(self, session: ValidatorSession) -> None:
+        """A connection is gone; its attempts go on."""
+        for attempt in self._open.values():
+            if attempt.session is session:
+                attempt.session = None
+
+    async def request(self, attempt: Attempt, request: V0JobRequest) -> None:
+        """Hand the validator's job request to the executor, which takes the first and ignores others."""
+        await self._to_executor(attempt, render(request))
+
+    async def cancel(self, attempt: Attempt, message: str) -> None:
+        """Ask the executor to end the attempt; its report ends it here."""
+        await self._to_executor(attempt, render(HordeCancelJob(job_uuid=attempt.uuid, message=message)))
+
+    async def executor_came_back(self, attempt: Attempt, link: ExecutorLink) -> None:
+        """An executor reconnected in the middle of its job."""
+        attempt.executor = link
+        attempt.executor_back.set()
+        for text in attempt.to_executor:
+            await link.send(text)
+
+    def executor_gone(self, link: ExecutorLink) -> None:
+        """An executor's link broke: its attempt waits for it, then ends."""
+        for attempt in self._open.values():
+            if attempt.executor is link:
+                attempt.executor = None
+                attempt.executor_back.clear()
+                self.parts.supervisor.spawn(f"grace {attempt.uuid}", self._end_without_executor(attempt))
+
+    async def happened(self, attempt: Attempt, event: JobEvent) -> None:
+        """Apply what the executor, or the miner itself, reports."""
+        async with attempt.turn:
+            try:
+                step = advance(attempt.job, event)
+            except NotAuthorised as error:
+                _log.warning("report refused", job=attempt.uuid, why=str(error))
+                return
+            if not isinstance(step, Moved):
+                _log.info("report ignored", job=attempt.uuid, why=step.why)
+                return
+            attempt.job = step.job
+            for effect in react(step, event):
+                match effect:
+                    case StoreNow():
+                        await self.parts.store.writer.run(_recording(attempt.uuid, event, final=True))
+                    case StoreBehind():
+                        self.parts.store.writer.behind(_recording(attempt.uuid, event, final=False))
+                    case FreeSlot():
+                        await self._free(attempt)
+                    case TellValidator():
+                        await self._tell(attempt, event)
+            if step.job.state.is_final:
+                self.parts.metrics.attempts.labels(outcome=step.job.state.value).inc()
+
+    async def ended_before(self, uuid: str, validator_hotkey: str) -> list[str] | None:
+        """What a validator must be told about an attempt that ended here earlier; ``None`` when unknown."""
+        async with self.parts.store.reading() as connection:
+            row = await stored.load(connection, uuid)
+            if row is None or row.validator_hotkey != validator_hotkey:
+                return None
+            told = await stories.told(connection, uuid)
+        return _frames(uuid, [entry.event for entry in told])
+
+    async def resume(self, *, executors_may_return: bool) -> None:
+        """On start: end what no executor can finish any more, wait for those that may return."""
+        async with self.parts.store.reading() as connection:
+            rows = await stored.unfinished(connection)
+            histories = {row.uuid: await stories.told(connection, row.uuid) for row in rows}
+        for row in rows:
+            events = [entry.event for entry in histories[row.uuid]]
+            attempt = Attempt(row.uuid, row.validator_hotkey, row.slot_id, Job(row.uuid, row.state))
+            attempt.told = _frames(row.uuid, events)
+            self._open[row.uuid] = attempt
+            if executors_may_return:
+                self.parts.slots.occupy(row.slot_id)
+                self.parts.supervisor.spawn(f"grace {row.uuid}", self._end_without_executor(attempt))
+            else:
+                await self.happened(attempt, _restarted())
+        if rows:
+            _log.warning("attempts found open at start", count=len(rows))
+
+    async def all_over(self) -> None:
+        """Wait until no attempt is open."""
+        for attempt in list(self._open.values()):
+            await attempt.over.wait()
+
+    async def _tell(self, attempt: Attempt, event: JobEvent) -> None:
+        report = report_of(event, attempt.uuid)
+        if report is None:
+            return
+        attempt.told.append(render(report))
+        if attempt.session is not None:
+            await attempt.session.send(attempt.told[-1])
+
+    async def _to_executor(self, attempt: Attempt, text: str) -> None:
+        attempt.to_executor.append(text)
+        if attempt.executor is not None:
+            await attempt.executor.send(text)
+
+    async def _free(self, attempt: Attempt) -> None:
+        if attempt.executor is not None:
+            await attempt.executor.send(render(HordeAck(job_uuid=attempt.uuid)))
+        self.parts.slots.release(attempt.slot_id)
+        self._open.pop(attempt.uuid, None)
+        attempt.over.set()
+
+    async def _end_late(self, attempt: Attempt, budget_s: float) -> None:
+        try:
+            async with asyncio.timeout(budget_s):
+                await attempt.over.wait()
+        except TimeoutError:
+            await self.cancel(attempt, "the attempt's whole budget has passed")
+            await self.happened(
+                attempt,
+                HordeFailed(
+                    Role.MINER,
+                    HordeFaultReason.UNHANDLED_TIMEOUT,
+                    f"No final report within {budget_s:.0f} s.",
+                    {"cause": Cause.DEADLINE_PASSED},
+                ),
+            )
+
+    async def _end_without_executor(self, attempt: Attempt) -> None:
+        grace_s = self.parts.settings.reconnect_grace_s
+        try:
+            async with asyncio.timeout(grace_s):
+                await attempt.executor_back.wait()
+        except TimeoutError:
+            message = f"The executor was away for {grace_s:g} s."
+            await self.happened(attempt, _disconnected(message))
+
+
+def _recording(uuid: str, event: JobEvent, *, final: bool) -> Unit[None]:
+    at = clock.now()
+
+    async def record(connection: AsyncConnection) -> None:
+        await stored.record(connection, uuid, event, at)
+        if final:
+            await stored.end_lease(connection, uuid, at)
+
+    return record
+
+
+def _moved(job: Job, event: JobEvent) -> Job:
+    step = advance(job, event)
+    assert isinstance(step, Moved)
+    return step.job
+
+
+def _frames(uuid: str, events: list[JobEvent]) -> list[str]:
+    frames = []
+    for event in events:
+        if isinstance(event, Accepted):
+            frames.append(render(V0AcceptJobRequest(job_uuid=uuid)))
+        elif (report := report_of(event, uuid)) is not None:
+            frames.append(render(report))
+    return frames
+
+
+def _disconnected(message: str) -> HordeFailed:
+    return HordeFailed(Role.MINER, HordeFaultReason.EXECUTOR_DISCONNECTED, message)
+
+
+def _restarted() -> HordeFailed:
+    return HordeFailed(
+        Role.MINER,
+        HordeFaultReason.EXECUTOR_DISCONNECTED,
+        "The miner was restarted and its executors ended with it.",
+        {"cause": Cause.AGENT_RESTARTED},
+    )

@@ -1,0 +1,72 @@
+"""Which slots a miner has and who keeps their holders alive: the plug-in point for executor managers.
+
+A pool of one's own is a class with this shape, named in the setting ``pool`` as ``package.module:Class``.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+from horde_agents.agents.miner.settings import MinerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class HolderPlan:
+    """Everything a holder needs to serve one slot; ``token`` is a secret."""
+
+    slot_id: str
+    executor_class: str
+    miner_address: str
+    certificate_file: Path
+    token: str = field(repr=False)
+
+
+class PoolLink(Protocol):
+    """What the miner gives a pool."""
+
+    @property
+    def settings(self) -> MinerSettings:
+        """The miner's settings."""
+
+    def plan(self, slot_id: str, executor_class: str) -> HolderPlan:
+        """A plan with a fresh token for one slot of this pool."""
+
+
+class ExecutorPool(Protocol):
+    """Keeps holders; they connect to the miner by themselves and are used in any order."""
+
+    #: True when a holder goes on without its miner, so that a restarted miner waits for it to come back.
+    outlives_miner: bool
+
+    def running(self, link: PoolLink) -> AbstractAsyncContextManager[None]:
+        """Keep the holders while the block lasts, and leave none running after it unless they outlive it."""
+
+    def slots(self) -> Mapping[str, str]:
+        """Slot id → executor class, of every slot this pool means to keep."""
+
+
+class PoolUnknown(Exception):
+    """The setting ``pool`` names no pool; the text says what is wrong with it."""
+
+
+def load_pool(settings: MinerSettings) -> ExecutorPool:
+    """The pool of the settings.
+
+    Raises:
+        PoolUnknown: no such module or class.
+    """
+    path = (
+        "horde_agents.agents.miner.process_pool:ProcessPool" if settings.pool == "process" else settings.pool
+    )
+    module_name, _, class_name = path.partition(":")
+    try:
+        kind = getattr(import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PoolUnknown(
+            f"Setting pool={settings.pool!r}: {error}; use 'process' or 'package.module:Class'."
+        ) from error
+    pool: ExecutorPool = kind(settings)
+    return pool

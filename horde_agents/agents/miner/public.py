@@ -1,0 +1,49 @@
+"""The miner's public HTTP paths besides the validators' WebSocket (wire notes E)."""
+
+import re
+from typing import Final
+
+from aiohttp import web
+
+from horde_agents import __version__
+from horde_agents.agents.miner.receipt_book import ReceiptBook
+from horde_agents.receipts.pages import slice_for
+
+_PAGE: Final = re.compile(r"^\d{1,12}$")
+
+
+def public_routes(book: ReceiptBook) -> list[web.RouteDef]:
+    """The routes."""
+
+    async def version(_request: web.Request) -> web.Response:
+        return web.json_response({"miner_version": f"horde-{__version__}", "runner_version": "horde"})
+
+    async def reachable(_request: web.Request) -> web.Response:
+        return web.Response(text="A Horde miner listens here.\n")
+
+    async def receipts(request: web.Request) -> web.Response:
+        name = request.match_info["page"]
+        content = await book.page(int(name)) if _PAGE.match(name) else b""
+        if not content:
+            raise web.HTTPNotFound(text="no receipts on this page\n")
+        return _sliced(content, request)
+
+    return [
+        web.get("/", reachable),
+        web.get("/version", version),
+        web.get("/admin/login/", reachable),
+        web.get("/receipts/{page}.jsonl", receipts),
+    ]
+
+
+def _sliced(content: bytes, request: web.Request) -> web.Response:
+    part = slice_for(request.headers.get("Range"), len(content))
+    if part.status == 416:
+        return web.Response(status=416, headers={"Content-Range": f"bytes */{part.total}"})
+    headers = {"Content-Type": "application/jsonl", "Accept-Ranges": "bytes"}
+    if part.status == 206:
+        headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{part.total}"
+    response = web.Response(status=part.status, body=content[part.start : part.end], headers=headers)
+    if part.status == 200:
+        response.enable_compression()
+    return response

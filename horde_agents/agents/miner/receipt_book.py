@@ -1,0 +1,97 @@
+"""The miner's receipts: checked, countersigned over the same text, stored and published on pages."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from horde_agents.protocol.signing import Signer, from_hex, to_hex, verify
+from horde_agents.protocol.validator_miner import SignedReceipt
+from horde_agents.receipts.ledger import Receipt, excuses_for
+from horde_agents.receipts.pages import page_line, page_of
+from horde_agents.receipts.payloads import (
+    JobStarted,
+    Payload,
+    ReceiptType,
+    ReceiptWrong,
+    payload_object,
+    read_payload,
+    signed_text,
+)
+from horde_agents.runtime import clock
+from horde_agents.store import receipts
+from horde_agents.store.engine import Store
+
+#: How far back excuses are looked for; started receipts live for seconds (wire note C.9.2).
+_EXCUSES_BACK = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptBook:
+    """All receipts of one miner hotkey."""
+
+    store: Store
+    signer: Signer
+
+    def checked(
+        self,
+        value: dict[str, Any],
+        signature: str,
+        *,
+        validator_hotkey: str,
+        expected: ReceiptType,
+        job_uuid: str | None = None,
+    ) -> Receipt:
+        """Read a receipt that ``validator_hotkey`` sent, and countersign it.
+
+        Raises:
+            ReceiptWrong: malformed, about others, or not signed by that validator.
+        """
+        payload = read_payload(value, expected)
+        if payload.validator_hotkey != validator_hotkey or payload.miner_hotkey != self.signer.hotkey:
+            raise ReceiptWrong("receipt names another validator or miner")
+        if job_uuid is not None and payload.job_uuid != job_uuid:
+            raise ReceiptWrong("receipt is about another job")
+        text = signed_text(payload)
+        if not verify(validator_hotkey, text, from_hex(signature)):
+            raise ReceiptWrong("receipt is not signed by its validator")
+        return Receipt(payload, signature, to_hex(self.signer.sign(text)))
+
+    async def file(self, connection: AsyncConnection, receipt: Receipt) -> None:
+        """Store and publish; a receipt that is known already stays as it is."""
+        at = clock.now()
+        await receipts.file(connection, receipt, at, page_of(at.timestamp()))
+
+    async def page(self, number: int) -> bytes:
+        """A page's bytes; empty when nothing was published on it."""
+        async with self.store.reading() as connection:
+            found = await receipts.on_page(connection, number)
+        return "".join(_line(receipt) for receipt in found).encode()
+
+    async def excuses(self, offer: JobStarted) -> list[SignedReceipt]:
+        """Started receipts of others that show why ``offer`` cannot be taken."""
+        async with self.store.reading() as connection:
+            recent = await receipts.since(connection, _back(offer.timestamp), offer.miner_hotkey)
+        return [as_wire(receipt) for receipt in excuses_for(recent, offer)]
+
+
+def as_wire(receipt: Receipt) -> SignedReceipt:
+    """A receipt as it travels inside a decline."""
+    return SignedReceipt(
+        payload=payload_object(receipt.payload),
+        validator_signature=receipt.validator_signature,
+        miner_signature=receipt.miner_signature,
+    )
+
+
+def _line(receipt: Receipt) -> str:
+    return page_line(_plain(receipt.payload), receipt.validator_signature, receipt.miner_signature or "")
+
+
+def _plain(payload: Payload) -> dict[str, Any]:
+    return payload_object(payload)
+
+
+def _back(instant: datetime) -> datetime:
+    return instant - _EXCUSES_BACK

@@ -1,0 +1,87 @@
+"""The executors that are connected now: who is idle, who works, who is expected back."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from horde_agents.jobs.classes import CATALOGUE
+
+#: Seconds an offer waits for an executor that is about to connect; the answer must come within one second.
+_PATIENCE_S: Final = 0.7
+
+
+class ExecutorLink(Protocol):
+    """One connected executor."""
+
+    slot_id: str
+    executor_class: str
+
+    async def send(self, text: str) -> None:
+        """Hand a frame over; a link that broke meanwhile says nothing."""
+
+
+@dataclass(slots=True)
+class Slots:
+    """Idle and working executors by slot; a slot has one live link."""
+
+    expected: Mapping[str, str]
+    _idle: dict[str, ExecutorLink] = field(default_factory=dict)
+    _busy: set[str] = field(default_factory=set)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def offer_service(self, link: ExecutorLink) -> None:
+        """An executor is idle and connected."""
+        self._busy.discard(link.slot_id)
+        self._idle[link.slot_id] = link
+        self._changed.set()
+
+    def withdraw(self, link: ExecutorLink) -> None:
+        """A link is gone; a busy slot stays busy until it is released."""
+        if self._idle.get(link.slot_id) is link:
+            del self._idle[link.slot_id]
+
+    def release(self, slot_id: str) -> None:
+        """The slot's job is over; its next executor will connect."""
+        self._busy.discard(slot_id)
+
+    def occupy(self, slot_id: str) -> None:
+        """A job of before runs on this slot."""
+        self._idle.pop(slot_id, None)
+        self._busy.add(slot_id)
+
+    async def take(self, executor_class: str) -> ExecutorLink | None:
+        """An idle executor of the class, waiting briefly when one is about to connect; ``None`` when busy."""
+        deadline = asyncio.get_running_loop().time() + _PATIENCE_S
+        while (link := self._pop(executor_class)) is None and self._is_due(executor_class):
+            self._changed.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._changed.wait()
+            except TimeoutError:
+                return self._pop(executor_class)
+        return link
+
+    def manifest(self) -> dict[str, int]:
+        """Slots by the class name that stock validators know (wire note C.2.4)."""
+        wire_names = (CATALOGUE[name].wire_class for name in self.expected.values() if name in CATALOGUE)
+        return dict(Counter(name for name in wire_names if name))
+
+    def counts(self) -> tuple[int, int]:
+        """How many are idle, how many busy."""
+        return len(self._idle), len(self._busy)
+
+    def _pop(self, executor_class: str) -> ExecutorLink | None:
+        for slot_id, link in self._idle.items():
+            if link.executor_class == executor_class:
+                del self._idle[slot_id]
+                self._busy.add(slot_id)
+                return link
+        return None
+
+    def _is_due(self, executor_class: str) -> bool:
+        return any(
+            name == executor_class and slot_id not in self._busy and slot_id not in self._idle
+            for slot_id, name in self.expected.items()
+        )

@@ -1,0 +1,176 @@
+"""The validators' side of the miner: authentication, manifest, then one connection's frames in order."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiohttp import WSMsgType, web
+
+from horde_agents.agents.miner.attempts import Attempts
+from horde_agents.agents.miner.offers import Offers
+from horde_agents.agents.miner.parts import MinerParts
+from horde_agents.agents.miner.validators import Validators
+from horde_agents.protocol.extensions import Extension, render_extensions, shared
+from horde_agents.protocol.frames import MAX_FRAME_BYTES, MalformedFrame, render
+from horde_agents.protocol.job_frames import GenericError, HordeCancelJob, V0InitialJobRequest, V0JobRequest
+from horde_agents.protocol.validator_miner import (
+    FromValidator,
+    V0ExecutorManifestRequest,
+    V0JobAcceptedReceiptRequest,
+    V0JobFinishedReceiptRequest,
+    V0MainHotkeyMessage,
+    ValidatorAuthForMiner,
+    read_from_validator,
+    why_not_authenticated,
+)
+from horde_agents.runtime import clock
+from horde_agents.runtime.logs import get_logger
+
+PATH: Final = "/v0.1/validator_interface/{hotkey}"
+#: A refused peer is held this long, because stock clients come back at once (wire note C.10.3).
+_HOLD_REFUSED_S: Final = 5.0
+#: Refused peers held at one time; beyond that the handshake itself is refused, which makes clients wait.
+_MAX_HELD: Final = 64
+_AUTH_S: Final = 10.0
+_PING_S: Final = 60.0
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Session:
+    """One authenticated connection."""
+
+    validator_hotkey: str
+    socket: web.WebSocketResponse = field(repr=False)
+    extensions: frozenset[Extension] = frozenset()
+
+    async def send(self, text: str) -> None:
+        """Hand a frame over; a connection that broke meanwhile says nothing."""
+        try:
+            await self.socket.send_str(text)
+        except ConnectionError:
+            _log.info("validator connection is gone", peer=self.validator_hotkey)
+
+
+@dataclass(slots=True)
+class ValidatorDoor:
+    """Takes validators in."""
+
+    parts: MinerParts
+    validators: Validators
+    attempts: Attempts
+    offers: Offers
+    is_draining: Callable[[], bool]
+    _held: Counter[str] = field(default_factory=Counter)
+    _sessions: set[Session] = field(default_factory=set)
+
+    async def connected(self, request: web.Request) -> web.WebSocketResponse:
+        """The handler of ``PATH``."""
+        if self._held.total() >= _MAX_HELD or self._held[request.remote or ""] >= _MAX_HELD // 4:
+            raise web.HTTPTooManyRequests(text="too many refused connections; wait")
+        path_hotkey = request.match_info["hotkey"]
+        socket = web.WebSocketResponse(heartbeat=_PING_S, max_msg_size=MAX_FRAME_BYTES)
+        await socket.prepare(request)
+        why_not, auth = await self._authenticate(socket, path_hotkey)
+        if auth is None:
+            await self._refuse(socket, request.remote or "", why_not)
+            return socket
+        session = Session(path_hotkey, socket, shared(auth.horde_extensions or ()))
+        await self._serve(session)
+        return socket
+
+    async def close_all(self) -> None:
+        """End every connection; the validators come back to whoever listens next."""
+        for session in list(self._sessions):
+            await session.socket.close(code=1001)
+
+    async def _authenticate(
+        self, socket: web.WebSocketResponse, path_hotkey: str
+    ) -> tuple[str, ValidatorAuthForMiner | None]:
+        try:
+            async with asyncio.timeout(_AUTH_S):
+                frame, _ = read_from_validator(await socket.receive_str())
+        except (TimeoutError, TypeError):
+            return f"Validator {path_hotkey:.64} not authenticated due to: no authentication came", None
+        except MalformedFrame as error:
+            return f"Malformed frame: {error}", None
+        if not isinstance(frame, ValidatorAuthForMiner):
+            return (
+                f"Validator {path_hotkey:.64} not authenticated due to: {frame.message_type} came first",
+                None,
+            )
+        if (why := await self.validators.why_refused(path_hotkey)) is not None:
+            return why, None
+        why = why_not_authenticated(frame, path_hotkey, self.parts.signer.hotkey, clock.now().timestamp())
+        if why is not None:
+            return f"Validator {path_hotkey:.64} not authenticated due to: {why}", None
+        return "", frame
+
+    async def _refuse(self, socket: web.WebSocketResponse, peer: str, why: str) -> None:
+        _log.warning("validator refused", peer=peer, why=why)
+        self._held[peer] += 1
+        try:
+            await socket.send_str(render(GenericError(details=why)))
+            await asyncio.sleep(_HOLD_REFUSED_S)
+            await socket.close(code=1000)
+        except ConnectionError:
+            return
+        finally:
+            self._held[peer] -= 1
+
+    async def _serve(self, session: Session) -> None:
+        self._sessions.add(session)
+        try:
+            await session.send(render(self._manifest(session)))
+            if Extension.RESUME not in session.extensions:
+                for attempt in self.attempts.of_validator(session.validator_hotkey):
+                    if (
+                        attempt.session is None
+                    ):  # stock peers resume by authenticating again (wire note C.10.2)
+                        await self.attempts.join(attempt, session)
+            async for message in session.socket:
+                if message.type is WSMsgType.TEXT and message.data != "PING":
+                    await self._received(session, message.data)
+        finally:
+            self._sessions.discard(session)
+            self.attempts.leave(session)
+
+    def _manifest(self, session: Session) -> V0ExecutorManifestRequest:
+        extensions = render_extensions() if session.extensions else None
+        manifest = {} if self.is_draining() else self.parts.slots.manifest()
+        return V0ExecutorManifestRequest(manifest=manifest, horde_extensions=extensions)
+
+    async def _received(self, session: Session, text: str) -> None:
+        try:
+            frame, value = read_from_validator(text)
+        except MalformedFrame as error:
+            _log.warning("validator sent a malformed frame", peer=session.validator_hotkey, why=str(error))
+            await session.send(render(GenericError(details=str(error))))
+            return
+        await self._take(session, frame, value)
+
+    async def _take(self, session: Session, frame: FromValidator, value: dict[str, Any]) -> None:
+        match frame:
+            case V0InitialJobRequest():
+                # not awaited: an offer may wait for an executor, the frames behind it may not
+                self.parts.supervisor.spawn(
+                    f"offer {frame.job_uuid}", self.offers.answer(session, frame, value)
+                )
+            case V0JobRequest():
+                await self.offers.request(session, frame, value)
+            case HordeCancelJob():
+                attempt = self.attempts.find(frame.job_uuid)
+                if attempt is not None and attempt.validator_hotkey == session.validator_hotkey:
+                    await self.attempts.cancel(attempt, frame.message)
+            case V0JobAcceptedReceiptRequest() | V0JobFinishedReceiptRequest():
+                await self.offers.receipt(session, frame)
+            case V0MainHotkeyMessage():
+                await session.send(render(V0MainHotkeyMessage(main_hotkey=self.parts.signer.hotkey)))
+            case ValidatorAuthForMiner():
+                _log.info("repeated authentication ignored", peer=session.validator_hotkey)
+            case GenericError():
+                _log.warning(
+                    "validator reports an error", peer=session.validator_hotkey, details=frame.details
+                )
