@@ -81,7 +81,9 @@ class KeypairSigner:
 
 def _keypair_of(fields: dict[str, str | None]) -> Keypair:
     seed = fields.get("secretSeed")
-    return Keypair.create_from_seed(seed) if seed else Keypair.create_from_private_key(fields["privateKey"])
+    if seed:
+        return Keypair.create_from_seed(bytes.fromhex(seed.removeprefix("0x")))
+    return Keypair.create_from_private_key(fields["privateKey"])
 
 
 def verify(hotkey: str, message: bytes, signature: bytes) -> bool:

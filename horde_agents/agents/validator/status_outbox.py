@@ -2,15 +2,18 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from prometheus_client import Gauge
 
-from horde_agents.runtime.clock import monotonic_s
+from horde_agents.runtime.clock import monotonic_s, now
 from horde_agents.runtime.logs import get_logger
 from horde_agents.store import outbox
 from horde_agents.store.engine import Store
 from horde_agents.store.outbox import Kept
+from horde_agents.store.writer import StoreStopped
 
 _log = get_logger(__name__)
 
@@ -33,14 +36,33 @@ class StatusOutbox:
     _sent: int = 0
     _asked_at_s: float = 0.0
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _empty: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def until_empty(self) -> None:
+        """Wait until everything posted has been answered."""
+        while self._waiting:
+            self._empty.clear()
+            await self._empty.wait()
 
     async def load(self) -> None:
         """Take up what an earlier process left unanswered."""
         async with self._store.reading() as connection:
-            for kept in await outbox.waiting(connection, self.peer):
-                row: asyncio.Future[Kept | None] = asyncio.get_running_loop().create_future()
-                row.set_result(kept)
-                self.post(kept.message_json, kept.subject_uuid, row)
+            self.post_stored(await outbox.waiting(connection, self.peer))
+
+    def post_stored(self, messages: Iterable[Kept]) -> None:
+        """Send messages that are in the store already."""
+        for kept in messages:
+            row: asyncio.Future[Kept | None] = asyncio.get_running_loop().create_future()
+            row.set_result(kept)
+            self.post(kept.message_json, kept.subject_uuid, row)
+
+    async def keep_and_post(self, text: str, subject_uuid: str) -> None:
+        """Store an update that belongs to no stored job, then send it."""
+        at = now()
+        kept = await self._store.writer.run(
+            lambda connection: outbox.keep(connection, self.peer, subject_uuid, text, at)
+        )
+        self.post_stored([kept])
 
     def post(self, text: str, subject_uuid: str, row: "asyncio.Future[Kept | None]") -> None:
         """Send ``text`` after all before it; ``row`` becomes its stored copy."""
@@ -74,6 +96,8 @@ class StatusOutbox:
         self._asked_at_s = monotonic_s()
         self._length.dec()
         first.row.add_done_callback(self._forget)
+        if not self._waiting:
+            self._empty.set()
         return first.subject_uuid
 
     def unanswered_for_s(self) -> float:
@@ -87,7 +111,9 @@ class StatusOutbox:
         if row.cancelled() or row.exception() is not None:
             return
         kept = row.result()
-        if kept is not None:
+        if kept is None:
+            return
+        with suppress(StoreStopped):  # it is sent once more after the restart, which harms nobody
             dropped = self._store.writer.queue(lambda connection: outbox.drop(connection, kept.id))
             dropped.add_done_callback(_log_failure)
 

@@ -1,0 +1,118 @@
+"""Wires the validator: settings, key, store, links, loops, listener; the only file that knows all parts."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+import aiohttp
+
+from horde_agents.agents.validator.cheat_reports import CheatReports
+from horde_agents.agents.validator.directory import Directory
+from horde_agents.agents.validator.dispatch import Dispatch
+from horde_agents.agents.validator.facilitator_link import FacilitatorLink
+from horde_agents.agents.validator.intake import Intake
+from horde_agents.agents.validator.manifests import Manifests
+from horde_agents.agents.validator.parts import Parts
+from horde_agents.agents.validator.polls import Polls
+from horde_agents.agents.validator.settings import ValidatorSettings
+from horde_agents.agents.validator.status_outbox import StatusOutbox
+from horde_agents.protocol.signing import KeypairSigner
+from horde_agents.runtime.health import Check, health_app, listening
+from horde_agents.runtime.logs import get_logger
+from horde_agents.runtime.supervisor import Supervisor, supervised, until_told_to_stop
+from horde_agents.store.engine import open_store
+
+#: Seconds that the last status updates get to be acknowledged when the agent stops.
+_FLUSH_S: Final = 3.0
+
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Validator:
+    """The parts of a validator that are put together but not yet at work."""
+
+    parts: Parts
+    polls: Polls
+    dispatch: Dispatch
+    intake: Intake
+    links: list[FacilitatorLink] = field(default_factory=list)
+    health_port: int = 0
+
+
+async def serve(settings: ValidatorSettings) -> None:
+    """Run until told to stop, then let running jobs end for a while; the next start resumes the rest."""
+    async with running_validator(settings) as validator:
+        _log.info("validator is up", hotkey=validator.parts.signer.hotkey, health_port=validator.health_port)
+        await until_told_to_stop()
+        _log.info("stopping", drain_s=settings.drain_s)
+
+
+@asynccontextmanager
+async def running_validator(settings: ValidatorSettings) -> AsyncIterator[Validator]:
+    """A validator at work; leaving the block stops it in order."""
+    async with assembled(settings) as validator:
+        parts, supervisor = validator.parts, validator.dispatch.supervisor
+        supervisor.keep("manifests", validator.polls.serve)
+        validator.links += [await _link(validator, url) for url in settings.facilitator_urls]
+        await validator.dispatch.resume()
+        supervisor.keep("sweep", validator.dispatch.sweep)
+        for link in validator.links:
+            supervisor.keep(f"link to {link.url}", link.serve)
+        app = health_app(_checks(validator), parts.metrics.registry)
+        async with listening(app, settings.health_host, settings.health_port) as port:
+            validator.health_port = port
+            try:
+                yield validator
+            finally:
+                await _wind_down(validator)
+
+
+@asynccontextmanager
+async def assembled(settings: ValidatorSettings) -> AsyncIterator[Validator]:
+    """Store, key and parts, without links to facilitators; also what ``run_job.py`` works with."""
+    signer = KeypairSigner.from_hotkey_file(settings.hotkey_file)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings.database_url))
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        manifests = Manifests(store, settings.manifest_stale_s, settings.max_executors_per_class)
+        await manifests.load()
+        parts = Parts(settings, store, signer, http, Directory.of(settings), manifests)
+        supervisor = await stack.enter_async_context(supervised())
+        yield _put_together(parts, supervisor)
+
+
+def _put_together(parts: Parts, supervisor: Supervisor) -> Validator:
+    polls = Polls(parts)
+    dispatch = Dispatch(parts, supervisor, polls)
+    return Validator(parts, polls, dispatch, Intake(parts, dispatch))
+
+
+async def _link(validator: Validator, url: str) -> FacilitatorLink:
+    parts, supervisor = validator.parts, validator.dispatch.supervisor
+    outbox = StatusOutbox(url, parts.store, parts.metrics.outbox_messages.labels(url))
+    await outbox.load()
+    parts.outboxes[url] = outbox
+    return FacilitatorLink(
+        parts, supervisor, validator.intake, validator.dispatch, CheatReports(parts), outbox
+    )
+
+
+def _checks(validator: Validator) -> dict[str, Check]:
+    def miners() -> str | None:
+        return None if validator.parts.directory.miners() else "no miner is known"
+
+    links: dict[str, Check] = {f"facilitator {link.url}": link.why_not_ready for link in validator.links}
+    return links | {"miners": miners}
+
+
+async def _wind_down(validator: Validator) -> None:
+    validator.dispatch.drain()
+    await validator.dispatch.supervisor.settle(validator.parts.settings.drain_s)
+    with suppress(TimeoutError):  # whatever has no answer yet is in the store
+        async with asyncio.timeout(_FLUSH_S):
+            for link in validator.links:
+                if not link.trouble:
+                    await link.outbox.until_empty()

@@ -1,0 +1,290 @@
+"""One try of a job at one miner: moves its record, performs the reactions, yields frames for the miner."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from horde_agents.agents.validator import offers, records
+from horde_agents.agents.validator.excuses import is_excused
+from horde_agents.agents.validator.offers import AttemptKey
+from horde_agents.agents.validator.parts import LiveJob, Parts
+from horde_agents.agents.validator.reactions import (
+    Blame,
+    Effect,
+    ExtendClock,
+    Forward,
+    SendPayload,
+    SignReceipt,
+    StartClock,
+    Step,
+    TryAnother,
+    as_cancelled,
+    is_busy,
+    is_early,
+    react,
+    silence,
+    why_impossible,
+)
+from horde_agents.agents.validator.routing import Miner
+from horde_agents.jobs.events import Cancelled, HordeFailed, JobEvent
+from horde_agents.jobs.faults import HordeFaultReason
+from horde_agents.jobs.lifecycle import Ignored, Job, advance
+from horde_agents.jobs.states import JobState, Role
+from horde_agents.protocol.frames import render
+from horde_agents.protocol.signing import TRUSTED_MINER_HOTKEY
+from horde_agents.protocol.validator_miner import (
+    SignedReceipt,
+    V0JobAcceptedReceiptRequest,
+    V0JobFinishedReceiptRequest,
+)
+from horde_agents.receipts.ledger import Receipt
+from horde_agents.receipts.payloads import JobFinished, JobStarted, ReceiptType, payload_object
+from horde_agents.runtime.clock import monotonic_s, now
+from horde_agents.runtime.logs import get_logger
+from horde_agents.store.attempts import StoredAttempt
+from horde_agents.store.outbox import Kept
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ToMiner:
+    """A frame for the miner; ``receipt`` is the one it brings, to be acknowledged."""
+
+    text: str
+    receipt: tuple[str, ReceiptType] | None = None
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A live attempt, not yet offered as long as it has no started receipt.
+
+    ``deadline_s`` is monotonic; ``next_try`` is set when another miner shall have the job.
+    """
+
+    parts: Parts
+    live: LiveJob
+    miner: Miner
+    key: AttemptKey
+    record: Job
+    deadline_s: float
+    started: Receipt | None = None
+    may_retry: bool = True
+    was_cancelled: bool = False
+    next_try: TryAnother | None = None
+    _moved_at_s: float = field(default_factory=monotonic_s)
+    _early: dict[type[JobEvent], JobEvent] = field(default_factory=dict)
+
+    @property
+    def is_over(self) -> bool:
+        """True when nothing more is expected of the miner."""
+        return self.record.state.is_final
+
+    @property
+    def is_offered(self) -> bool:
+        """True once the offer may have left this process, perhaps an earlier one."""
+        return self.started is not None
+
+    async def offer(self) -> str:
+        """Store the attempt with its started receipt, and only then give the offer's frame."""
+        at = now()
+        settings, signer = self.parts.settings, self.parts.signer
+        self.started = offers.started_receipt(
+            self.key, self.live.request.executor_class, settings.reservation_s, signer, at
+        )
+        self.parts.occupancy.note(self.started.payload)
+        await self._store(self.started, at, at + timedelta(seconds=settings.reservation_s))
+        self.deadline_s = monotonic_s() + settings.reservation_s
+        return self.offer_again()
+
+    def offer_again(self) -> str:
+        """The offer's frame with the receipt as first signed."""
+        if self.started is None:
+            raise RuntimeError("an attempt is offered again only after it was offered")
+        return offers.offer_frame(
+            self.live.request, self.key, self.live.plan, self.started, self.parts.signer
+        )
+
+    def payload(self) -> str:
+        """The frame that says what to run."""
+        return offers.payload_frame(self.live.request, self.key, self.parts.signer)
+
+    async def report(self, event: JobEvent, shown: Sequence[SignedReceipt] = ()) -> list[ToMiner]:
+        """Take in what happened and return the frames that the miner gets for it."""
+        frames: list[ToMiner] = []
+        pending = [event]
+        while pending:
+            first = pending.pop(0)
+            if is_early(self.record.state, first):
+                self._early[type(first)] = first
+                continue
+            frames += await self._take(first, shown)
+            pending += self._early.values()
+            self._early.clear()
+        return frames
+
+    async def fail(self, reason: HordeFaultReason, message: str, **context: str) -> list[ToMiner]:
+        """End the attempt with a fault that this validator noticed."""
+        return await self.report(HordeFailed(Role.VALIDATOR, reason, message, dict(context)))
+
+    async def fall_silent(self, trouble: str) -> list[ToMiner]:
+        """End the attempt because the stage's time is over."""
+        if self.was_cancelled:
+            return await self.report(Cancelled(Role.VALIDATOR, "The job was cancelled."))
+        state = self.record.state
+        reason = silence(state, is_streaming=self.live.plan.is_streaming)
+        message = f"Miner {self.miner.hotkey} let the time pass in which it had to go on from {state}."
+        return await self.fail(reason, f"{message} {trouble}".strip())
+
+    def cancel(self) -> None:
+        """The user took the job back: a miner that has accepted gets a moment to confirm."""
+        self.was_cancelled = True
+        accepted = self.record.state is not JobState.SENT
+        patience_s = self.parts.settings.cancel_grace_s if accepted else 0.0
+        self.deadline_s = min(self.deadline_s, monotonic_s() + patience_s)
+
+    async def _take(self, event: JobEvent, shown: Sequence[SignedReceipt]) -> list[ToMiner]:
+        event = self._as_read(event)
+        before = self.record.state
+        moved = advance(self.record, event)
+        if isinstance(moved, Ignored):
+            _log.info("report changes nothing", job=self.live.uuid, attempt=self.key.uuid, why=moved.why)
+            return []
+        self.record = moved.job
+        excused = is_busy(event) and self._is_excused(shown)
+        step = Step(self.record, before, event, self.live.plan, self._may_retry(), excused)
+        self._count(event)
+        return await self._perform(react(step), event)
+
+    def _as_read(self, event: JobEvent) -> JobEvent:
+        why = why_impossible(self.record.state, event)
+        if why is not None:
+            message = f"Miner {self.miner.hotkey} {why}."
+            return HordeFailed(Role.VALIDATOR, HordeFaultReason.GENERIC_ERROR, message)
+        return as_cancelled(event, was_asked=self.was_cancelled)
+
+    def _is_excused(self, shown: Sequence[SignedReceipt]) -> bool:
+        if self.started is None or not isinstance(self.started.payload, JobStarted):
+            return False
+        return is_excused(self.parts, self.started.payload, shown)
+
+    def _may_retry(self) -> bool:
+        waited_s = (now() - self.live.received_at).total_seconds()
+        return (
+            self.may_retry
+            and not self.live.is_over
+            and not self.was_cancelled
+            and waited_s < self.parts.settings.retry_window_s
+        )
+
+    async def _perform(self, effects: tuple[Effect, ...], event: JobEvent) -> list[ToMiner]:
+        change = records.Change(now(), self.key.uuid, event, source=self.live.source, job_uuid=self.live.uuid)
+        frames: list[ToMiner] = []
+        for effect in effects:
+            match effect:
+                case Forward():
+                    change.update_json = self.live.take(effect.event)
+                    change.job_event = effect.event if change.update_json else None
+                case TryAnother():
+                    self.next_try = effect
+                case SendPayload():
+                    frames.append(ToMiner(self.payload()))
+                case StartClock() | ExtendClock():
+                    self._set_clock(effect, change)
+                case SignReceipt():
+                    frames += self._sign(effect, change)
+                case Blame():
+                    change.pause = self._pause(effect)
+                case _:
+                    assert_never(effect)
+        await self._keep(change)
+        return frames
+
+    def _set_clock(self, effect: StartClock | ExtendClock, change: records.Change) -> None:
+        start_s = monotonic_s() if isinstance(effect, StartClock) else self.deadline_s
+        if not self.was_cancelled:
+            self.deadline_s = start_s + effect.granted_s
+        change.deadline_at = change.at + timedelta(seconds=self.deadline_s - monotonic_s())
+
+    def _sign(self, effect: SignReceipt, change: records.Change) -> list[ToMiner]:
+        if self.started is None:  # never offered: there is nothing to receipt
+            return []
+        signer, at = self.parts.signer, change.at
+        if effect.receipt_type is ReceiptType.ACCEPTED:
+            receipt = offers.accepted_receipt(self.key, effect.amount_s, signer, at)
+        else:
+            began = self.started.payload.timestamp
+            receipt = offers.finished_receipt(self.key, effect.amount_s, began, signer, at)
+        self.parts.occupancy.note(receipt.payload)
+        if self.miner.hotkey == TRUSTED_MINER_HOTKEY:  # it keeps none (wire note C.2.3)
+            return []
+        change.receipts.append(receipt)
+        return [receipt_frame(receipt)]
+
+    def _pause(self, blame: Blame) -> records.Pause:
+        settings = self.parts.settings
+        if blame.is_fault:
+            return records.Pause(
+                self.miner.hotkey, blame.why, settings.incident_pause_s, settings.incident_pause_cap_s
+            )
+        return records.Pause(self.miner.hotkey, blame.why, settings.decline_pause_s, settings.decline_pause_s)
+
+    async def _keep(self, change: records.Change) -> None:
+        if self.is_over:
+            self.parts.occupancy.free(self.miner.hotkey, self.key.uuid)
+        if self.is_over and not self.is_offered:
+            await self._store(None, change.at, change.at)
+        row = self.parts.store.writer.queue(lambda connection: records.apply(connection, change))
+        if self.is_over:
+            await row
+        else:
+            row.add_done_callback(observed)
+        tell(self.parts, self.live, change, row)
+
+    async def _store(self, started: Receipt | None, at: datetime, deadline_at: datetime) -> None:
+        attempt = StoredAttempt(
+            self.key.uuid,
+            self.live.uuid,
+            self.miner.hotkey,
+            self.parts.signer.hotkey,
+            self.live.request.executor_class,
+            "",
+            at,
+            deadline_at,
+        )
+        await self.parts.store.writer.run(lambda connection: records.offer(connection, attempt, started))
+
+    def _count(self, event: JobEvent) -> None:
+        at_s = monotonic_s()
+        self.parts.metrics.stage_seconds.labels(self.record.state.value).observe(at_s - self._moved_at_s)
+        self._moved_at_s = at_s
+        if self.is_over:
+            reason = str(getattr(event, "reason", ""))
+            self.parts.metrics.attempts.labels(self.record.state.value, reason).inc()
+
+
+def receipt_frame(receipt: Receipt) -> ToMiner:
+    """The frame that brings the miner an accepted or finished receipt."""
+    payload = receipt.payload
+    kind = V0JobFinishedReceiptRequest if isinstance(payload, JobFinished) else V0JobAcceptedReceiptRequest
+    text = render(kind(payload=payload_object(payload), signature=receipt.validator_signature))
+    return ToMiner(text, (payload.job_uuid, payload.receipt_type))
+
+
+def tell(parts: Parts, live: LiveJob, change: records.Change, row: "asyncio.Future[Kept | None]") -> None:
+    """Let the facilitator, or the job's own listener, hear of a change."""
+    if change.job_event is None or change.update_json is None:
+        return
+    if live.listener is not None:
+        live.listener(change.job_event)
+    outbox = parts.outboxes.get(live.source)
+    if outbox is not None:
+        outbox.post(change.update_json, live.uuid, row)
+
+
+def observed(row: "asyncio.Future[Kept | None] | asyncio.Future[None]") -> None:
+    """Log the failure of a write that nobody waits for."""
+    if not row.cancelled() and (error := row.exception()) is not None:
+        _log.error("a write behind failed; the next report repairs it", why=str(error))

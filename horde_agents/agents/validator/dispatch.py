@@ -1,0 +1,278 @@
+"""Brings every job to its end: routes it, tries miners in turn, cancels, resumes after a restart."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from horde_agents.agents.validator import offers, records
+from horde_agents.agents.validator.attempt import Attempt, tell
+from horde_agents.agents.validator.miner_session import MinerSession
+from horde_agents.agents.validator.parts import LiveJob, Parts
+from horde_agents.agents.validator.polls import Polls
+from horde_agents.agents.validator.routing import Facts, Miner, NoMiner, route
+from horde_agents.jobs.events import Cancelled, Declined, Expired, HordeFailed, JobEvent
+from horde_agents.jobs.faults import Cause, HordeFaultReason, RejectionReason
+from horde_agents.jobs.lifecycle import Job, replay
+from horde_agents.jobs.states import Role
+from horde_agents.protocol.facilitator_validator import V2JobRequest
+from horde_agents.protocol.signing import TRUSTED_MINER_HOTKEY, Hotkey
+from horde_agents.receipts.payloads import JobStarted, ReceiptType
+from horde_agents.runtime.clock import monotonic_s, now
+from horde_agents.runtime.logs import get_logger
+from horde_agents.runtime.supervisor import Supervisor
+from horde_agents.store import access, attempts, jobs, receipts
+from horde_agents.store.attempts import StoredAttempt
+
+_SWEEP_S: Final = 60.0
+
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _InHand:
+    live: LiveJob
+    session: MinerSession | None = None
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """The jobs this process works on; each has one task, owned by ``supervisor``."""
+
+    parts: Parts
+    supervisor: Supervisor
+    polls: Polls
+    _in_hand: dict[str, _InHand] = field(default_factory=dict)
+    _is_draining: bool = False
+
+    def start(self, live: LiveJob, stored: StoredAttempt | None = None) -> None:
+        """Work on a job that is stored as received, or go on with its ``stored`` open attempt.
+
+        While draining nothing is begun: the job waits in the store for the next start.
+        """
+        if self._is_draining or live.uuid in self._in_hand:
+            return
+        in_hand = _InHand(live)
+        self._in_hand[live.uuid] = in_hand
+        self.supervisor.spawn(f"job {live.uuid}", self._work(in_hand, stored))
+
+    def drain(self) -> None:
+        """Begin no more jobs; what arrives from now on is stored and waits for the next start."""
+        self._is_draining = True
+
+    async def cancel(self, uuid: str, message: str) -> tuple[bool, str]:
+        """Take a job back; whether it is being ended, and if not, why not."""
+        in_hand = self._in_hand.get(uuid)
+        if in_hand is None or in_hand.live.is_over:
+            return False, f"Job {uuid} has ended, or this validator never had it."
+        session = in_hand.session
+        if in_hand.live.was_forwarded:
+            if session is None or not await session.cancel():
+                return False, "The miner that runs the job cannot be told to cancel it."
+            return True, ""
+        await self._end(in_hand.live, Cancelled(Role.VALIDATOR, message or "The job was cancelled."))
+        if session is not None:
+            await session.cancel()
+        return True, ""
+
+    async def resume(self) -> None:
+        """Take up every job that an earlier process left without a final state."""
+        async with self.parts.store.reading() as connection:
+            stored = await jobs.unfinished(connection)
+        for job in stored:
+            if job.tag != records.OWN or job.deadline_at < now():
+                await self._resume_one(job)
+
+    async def sweep(self) -> None:
+        """Keep ending jobs whose time is over although nobody here works on them."""
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            async with self.parts.store.reading() as connection:
+                late = [job for job in await jobs.unfinished(connection) if job.deadline_at < now()]
+            for job in late:
+                if job.uuid not in self._in_hand:
+                    await self._resume_one(job)
+
+    async def _resume_one(self, job: jobs.StoredJob) -> None:
+        async with self.parts.store.reading() as connection:
+            history = await records.history(connection, job.uuid)
+            tries = await attempts.of_job(connection, job.uuid)
+        request = V2JobRequest.model_validate_json(job.request_json)
+        plan = offers.plan_of(request, self.parts.settings)
+        live = LiveJob(request, plan, job.tag, job.created_at, replay(job.uuid, history))
+        live.tried = {attempt.miner_hotkey for attempt in tries}
+        _log.info("resuming", job=job.uuid, state=live.job.state, attempts=len(tries))
+        open_tries = [attempt for attempt in tries if not attempt.state.is_final]
+        if job.deadline_at < now():
+            late = Expired(Role.VALIDATOR, "The validator was away past the job's deadline.")
+            for attempt in open_tries:
+                await self._close(live, attempt, late)
+            await self._end(live, late)
+        elif open_tries:
+            self.start(live, open_tries[-1])
+        elif live.was_forwarded:
+            await self._end(live, _restarted("The validator lost track of the job in a restart."))
+        else:
+            self.start(live)
+
+    async def _work(self, in_hand: _InHand, stored: StoredAttempt | None) -> None:
+        live = in_hand.live
+        self.parts.metrics.open_jobs.inc()
+        try:
+            because = await self._go_on(in_hand, stored) if stored else None
+            while not live.is_over:
+                because = await self._next_try(in_hand, because)
+        except Exception as error:  # noqa: BLE001  (the outermost frame of a job: it must end, whatever broke)
+            _log.exception("job crashed", job=live.uuid)
+            message = f"The validator broke down over this job: {type(error).__name__}."
+            reason = HordeFaultReason.UNHANDLED_EXCEPTION
+            await self._end(live, HordeFailed(Role.VALIDATOR, reason, message))
+        finally:
+            self.parts.metrics.open_jobs.dec()
+            del self._in_hand[live.uuid]
+
+    async def _next_try(self, in_hand: _InHand, because: JobEvent | None) -> JobEvent | None:
+        """One more miner, or the end; why yet another is needed, if one is."""
+        live = in_hand.live
+        chosen = await self._choose(live)
+        if live.is_over:
+            return None
+        if isinstance(chosen, NoMiner):
+            await self._end(live, _nobody(chosen, because))
+            return None
+        live.tried.add(chosen.hotkey)
+        attempt = self._new_attempt(live, chosen)
+        return await self._run(in_hand, attempt)
+
+    async def _go_on(self, in_hand: _InHand, stored: StoredAttempt) -> JobEvent | None:
+        miner = self.parts.directory.find(stored.miner_hotkey)
+        if miner is None:
+            gone = _restarted(f"Miner {stored.miner_hotkey} is not known any more.")
+            await self._close(in_hand.live, stored, gone)
+            return gone
+        return await self._run(in_hand, await self._restored(in_hand.live, stored, miner))
+
+    async def _run(self, in_hand: _InHand, attempt: Attempt) -> JobEvent | None:
+        session = MinerSession(self.parts, attempt)
+        in_hand.session = session
+        self.parts.attempts_in_hand.add(attempt.key.uuid)
+        try:
+            await session.run()
+        finally:
+            in_hand.session = None
+            self.parts.attempts_in_hand.discard(attempt.key.uuid)
+            self.parts.occupancy.free(attempt.miner.hotkey, attempt.key.uuid)
+        if attempt.next_try is None and not in_hand.live.is_over:
+            await self._end(in_hand.live, _restarted("The attempt ended without an end of the job."))
+        return attempt.next_try.because if attempt.next_try else None
+
+    async def _choose(self, live: LiveJob) -> Miner | NoMiner:
+        parts = self.parts
+        if live.request.on_trusted_miner:
+            trusted = parts.directory.trusted
+            if trusted is None or trusted.hotkey in live.tried:
+                return NoMiner({TRUSTED_MINER_HOTKEY: "the trusted miner is not configured, or has failed"})
+            return trusted
+        if live.miner_hotkey is not None:
+            return self._wanted(live)
+        order = await self._route(live)
+        if isinstance(order, NoMiner):
+            await self.polls.ask_unknown()
+            order = await self._route(live)
+        return order if isinstance(order, NoMiner) else order[0]
+
+    def _wanted(self, live: LiveJob) -> Miner | NoMiner:
+        miner = self.parts.directory.find(live.miner_hotkey or "")
+        if miner is None:
+            return NoMiner({str(live.miner_hotkey): "is in neither the metagraph nor the settings"})
+        if miner.hotkey in live.tried:
+            return NoMiner({miner.hotkey: "has had an attempt of this job"})
+        return miner
+
+    async def _route(self, live: LiveJob) -> tuple[Miner, ...] | NoMiner:
+        at = now()
+        async with self.parts.store.reading() as connection:
+            barred = await access.entries(connection, records.BLACKLIST, at)
+        miners = self.parts.directory.miners()
+        executor_class = live.request.executor_class
+        facts = Facts(
+            self.parts.manifests.counts(),
+            self.parts.occupancy.busy([miner.hotkey for miner in miners], executor_class, at),
+            {entry.hotkey: entry.note for entry in barred.values() if not entry.allowed},
+            frozenset(live.tried),
+        )
+        return route(miners, executor_class, facts, self.parts.rng)
+
+    def _new_attempt(self, live: LiveJob, miner: Miner) -> Attempt:
+        key = offers.new_key(miner.hotkey)
+        settings = self.parts.settings
+        attempt = Attempt(self.parts, live, miner, key, Job(key.uuid), monotonic_s() + settings.connect_s)
+        attempt.may_retry = len(live.tried) < settings.max_attempts
+        claim_s = round(settings.connect_s + settings.reservation_s)
+        self.parts.occupancy.note(_claim(key, live.request.executor_class, self.parts, now(), claim_s))
+        return attempt
+
+    async def _restored(self, live: LiveJob, stored: StoredAttempt, miner: Miner) -> Attempt:
+        async with self.parts.store.reading() as connection:
+            history = await records.history(connection, stored.uuid)
+            signed = await receipts.of_job(connection, stored.uuid)
+        for receipt in signed:
+            self.parts.occupancy.note(receipt.payload)
+        started = [r for r in signed if r.payload.receipt_type is ReceiptType.STARTED]
+        left_s = (stored.deadline_at - now()).total_seconds()
+        key = offers.AttemptKey(stored.uuid, miner.hotkey)
+        record = replay(stored.uuid, history)
+        attempt = Attempt(self.parts, live, miner, key, record, monotonic_s() + max(left_s, 0.0))
+        attempt.started = started[0] if started else None
+        attempt.may_retry = len(live.tried) < self.parts.settings.max_attempts
+        return attempt
+
+    async def _close(self, live: LiveJob, stored: StoredAttempt, event: HordeFailed | Expired) -> None:
+        """End an attempt with which nobody can go on; its finished receipt is kept for its miner."""
+        miner = self.parts.directory.find(stored.miner_hotkey)
+        attempt = await self._restored(live, stored, miner or Miner(Hotkey(stored.miner_hotkey), "", 0))
+        await attempt.report(event)
+
+    async def _end(self, live: LiveJob, event: JobEvent) -> None:
+        """End the job by an event that belongs to no attempt."""
+        change = records.Change(now(), source=live.source, job_uuid=live.uuid)
+        change.update_json = live.take(event)
+        if change.update_json is None:
+            return
+        change.job_event = event
+        row = self.parts.store.writer.queue(lambda connection: records.apply(connection, change))
+        await row
+        tell(self.parts, live, change, row)
+
+
+def _claim(key: offers.AttemptKey, executor_class: str, parts: Parts, at: datetime, ttl_s: int) -> JobStarted:
+    """Counts an attempt as occupying its miner until its started receipt is signed."""
+    return JobStarted(
+        job_uuid=key.uuid,
+        miner_hotkey=key.miner_hotkey,
+        validator_hotkey=parts.signer.hotkey,
+        timestamp=at,
+        executor_class=executor_class,
+        is_organic=True,
+        ttl=ttl_s,
+    )
+
+
+def _nobody(none_left: NoMiner, because: JobEvent | None) -> JobEvent:
+    """The job's end when nobody is left: the last miner's own, or that there was none at all."""
+    others = {"other_miners": none_left.why}
+    match because:
+        case Declined():
+            context = {**because.context, **others}
+            return Declined(because.origin, because.reason, because.message, context)
+        case HordeFailed():
+            context = {**because.context, **others}
+            return HordeFailed(because.origin, because.reason, because.message, context)
+        case _:
+            reason = RejectionReason.NO_MINER_FOR_JOB
+            return Declined(Role.VALIDATOR, reason, none_left.sentence, {"miners": none_left.why})
+
+
+def _restarted(message: str) -> HordeFailed:
+    context = {"cause": Cause.AGENT_RESTARTED.value}
+    return HordeFailed(Role.VALIDATOR, HordeFaultReason.UNHANDLED_EXCEPTION, message, context)

@@ -1,0 +1,45 @@
+"""Whether a miner that declines as busy has shown why (wire note C.9)."""
+
+from collections.abc import Iterable, Sequence
+
+from horde_agents.agents.validator.parts import Parts
+from horde_agents.protocol.signing import from_hex, verify
+from horde_agents.protocol.validator_miner import SignedReceipt
+from horde_agents.receipts.ledger import Receipt, valid_excuses
+from horde_agents.receipts.payloads import JobStarted, ReceiptType, ReceiptWrong, read_payload, signed_text
+from horde_agents.runtime.clock import now
+
+_RAO_PER_TAO = 1_000_000_000
+#: Receipts of one decline that are looked at; each costs a signature check.
+_MOST_SHOWN = 256
+
+
+def is_excused(parts: Parts, offer: JobStarted, shown: Sequence[SignedReceipt]) -> bool:
+    """True when the receipts shown, and our own jobs there, fill every executor that the miner offers.
+
+    A miner whose manifest is unknown or empty has nothing to fill and is never excused (wire note J 23).
+    """
+    offered = parts.manifests.of(offer.miner_hotkey).get(offer.executor_class, 0)
+    believed = valid_excuses(
+        (receipt for receipt in _readable(shown) if receipt.payload.validator_hotkey != parts.signer.hotkey),
+        offer,
+        parts.directory.stake_rao,
+        round(parts.settings.minimum_excuse_stake_tao * _RAO_PER_TAO),
+        _is_signed,
+    )
+    own = parts.occupancy.busy([offer.miner_hotkey], offer.executor_class, now(), without=offer.job_uuid)
+    return 0 < offered <= len(believed) + own[offer.miner_hotkey]
+
+
+def _readable(shown: Sequence[SignedReceipt]) -> Iterable[Receipt]:
+    for signed in shown[:_MOST_SHOWN]:
+        try:
+            payload = read_payload(signed.payload, ReceiptType.STARTED)
+        except ReceiptWrong:
+            continue
+        yield Receipt(payload, signed.validator_signature, signed.miner_signature)
+
+
+def _is_signed(receipt: Receipt) -> bool:
+    payload = receipt.payload
+    return verify(payload.validator_hotkey, signed_text(payload), from_hex(receipt.validator_signature))

@@ -1,0 +1,182 @@
+"""Checks what a facilitator forwards: who signed it, whether it is new; stores it before it counts."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+from uuid import UUID
+
+from horde_agents.agents.validator import offers, records
+from horde_agents.agents.validator.dispatch import Dispatch
+from horde_agents.agents.validator.parts import Listener, LiveJob, Parts
+from horde_agents.jobs.budget import FACILITATOR_GRACE_S
+from horde_agents.jobs.classes import CATALOGUE
+from horde_agents.jobs.events import Declined, JobEvent, Received
+from horde_agents.jobs.faults import RejectionReason
+from horde_agents.jobs.lifecycle import replay
+from horde_agents.jobs.states import Role
+from horde_agents.protocol.facilitator_validator import V2JobRequest, WireSignature
+from horde_agents.protocol.frames import render
+from horde_agents.protocol.signed_fields import (
+    Scope,
+    signed_fields_payload,
+    verify_payload,
+    view_of_forwarded,
+)
+from horde_agents.protocol.signing import Hotkey
+from horde_agents.protocol.status_updates import status_update
+from horde_agents.runtime.clock import now
+from horde_agents.runtime.logs import get_logger
+from horde_agents.store import access
+from horde_agents.store.jobs import StoredJob
+
+_RECEIVED: Final = Received(Role.VALIDATOR)
+
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Intake:
+    """The door for jobs, from facilitators and from the operator."""
+
+    parts: Parts
+    dispatch: Dispatch
+
+    async def take_job(
+        self,
+        request: V2JobRequest,
+        frame: Mapping[str, Any],
+        source: str,
+        *,
+        miner_hotkey: Hotkey | None = None,
+        listener: Listener | None = None,
+    ) -> None:
+        """Store and start a job once; every refusal is told as ``rejected``."""
+        if not _is_canonical_uuid(request.uuid):
+            _log.warning("job without a canonical uuid", job=request.uuid[:64], source=source)
+            await self._refuse(request.uuid[:36], source, RejectionReason.UNKNOWN, "uuid is not canonical")
+            return
+        payload = signed_fields_payload(view_of_forwarded(frame))
+        why = await why_not_trusted(self.parts, request.signature, payload, Scope.SIGNED_FIELDS)
+        if why is not None:
+            _log.warning("job refused", job=request.uuid, source=source, why=why)
+            await self._refuse(request.uuid, source, RejectionReason.INVALID_SIGNATURE, why)
+            return
+        events = self._first_events(request)
+        stored = self._stored(request, frame, source, sha256(payload).hexdigest())
+        if await self._is_new(stored, events):
+            self._start(request, stored, events, miner_hotkey, listener)
+
+    async def refuse_unreadable(self, uuid: str, source: str, why: str) -> None:
+        """Tell that a job request could not be read."""
+        await self._refuse(uuid, source, RejectionReason.UNKNOWN, why)
+
+    def _first_events(self, request: V2JobRequest) -> list[JobEvent]:
+        why = self._why_impossible(request)
+        if why is None:
+            return [_RECEIVED]
+        return [Declined(Role.VALIDATOR, RejectionReason.NO_MINER_FOR_JOB, why)]
+
+    def _why_impossible(self, request: V2JobRequest) -> str | None:
+        if request.executor_class not in CATALOGUE:
+            return f"Executor class {request.executor_class!r:.80} is not known to this validator."
+        longest_s = self.parts.settings.longest_job_s
+        asked_s = offers.plan_of(request, self.parts.settings).limits.running_s
+        if asked_s > longest_s:
+            return f"The job's limits add up to {asked_s} s; this validator takes at most {longest_s} s."
+        if request.on_trusted_miner and self.parts.directory.trusted is None:
+            return "The job asks for the trusted miner; this validator has none (setting trusted_miner)."
+        return None
+
+    def _stored(
+        self, request: V2JobRequest, frame: Mapping[str, Any], source: str, signed_sha256: str
+    ) -> StoredJob:
+        at = now()
+        signature = request.signature
+        return StoredJob(
+            uuid=request.uuid,
+            owner_hotkey=signature.signatory,
+            signatory=signature.signatory,
+            timestamp_ns=signature.timestamp_ns,
+            signature=signature.signature,
+            signed_sha256=signed_sha256,
+            request_json=json.dumps(frame, ensure_ascii=False),
+            validator_hotkey=self.parts.signer.hotkey,
+            tag=source,
+            created_at=at,
+            deadline_at=self._deadline_at(request, at),
+        )
+
+    def _deadline_at(self, request: V2JobRequest, at: datetime) -> datetime:
+        settings = self.parts.settings
+        if request.executor_class not in CATALOGUE:
+            return at
+        plan = offers.plan_of(request, settings)
+        whole_s = plan.reservation_s + plan.ready_s + plan.limits.running_s
+        return at + timedelta(seconds=whole_s + max(FACILITATOR_GRACE_S, settings.retry_window_s))
+
+    async def _is_new(self, stored: StoredJob, events: list[JobEvent]) -> bool:
+        told = [(event, render(status_update(event, stored.uuid))) for event in events]
+        known, kept = await self.parts.store.writer.run(
+            lambda connection: records.take_job(connection, stored, told)
+        )
+        if known is stored:
+            outbox = self.parts.outboxes.get(stored.tag)
+            if outbox is not None:
+                outbox.post_stored(kept)
+            return True
+        if known.uuid != stored.uuid:
+            why = f"The signature was already used for job {known.uuid}."
+            await self._refuse(stored.uuid, stored.tag, RejectionReason.INVALID_SIGNATURE, why)
+        else:
+            _log.info("job is known already", job=stored.uuid)
+        return False
+
+    def _start(
+        self,
+        request: V2JobRequest,
+        stored: StoredJob,
+        events: list[JobEvent],
+        miner_hotkey: Hotkey | None,
+        listener: Listener | None,
+    ) -> None:
+        if listener is not None:
+            for event in events:
+                listener(event)
+        job = replay(stored.uuid, events)
+        if job.state.is_final:
+            return
+        plan = offers.plan_of(request, self.parts.settings)
+        live = LiveJob(request, plan, stored.tag, stored.created_at, job, miner_hotkey, listener)
+        self.dispatch.start(live)
+
+    async def _refuse(self, uuid: str, source: str, reason: RejectionReason, why: str) -> None:
+        """Reject a request that is not stored as a job: its uuid or signature cannot be trusted."""
+        update = render(status_update(Declined(Role.VALIDATOR, reason, why), uuid))
+        outbox = self.parts.outboxes.get(source)
+        if outbox is not None:
+            await outbox.keep_and_post(update, uuid)
+
+
+async def why_not_trusted(parts: Parts, signature: WireSignature, payload: bytes, scope: Scope) -> str | None:
+    """Why a signed request does not count here; ``None`` when it does."""
+    signatory = signature.signatory
+    if signatory != parts.signer.hotkey:
+        async with parts.store.reading() as connection:
+            entry = (await access.entries(connection, records.SUBMIT, now())).get(signatory)
+        if entry is None or not entry.allowed:
+            return f"Signatory {signatory[:64]} is not on this validator's list (horde validator allow)."
+    if signature.signature_scope is not scope:
+        return f"Signature scope is {signature.signature_scope}; {scope} is needed here."
+    if not verify_payload(signature.plain(), payload):
+        return f"The signature is not {signatory[:64]}'s over this request."
+    return None
+
+
+def _is_canonical_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
