@@ -1,0 +1,28 @@
+"""What the facilitator does when a job moves. Pure: returns effects, performs none."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from horde_agents.jobs.lifecycle import Moved
+from horde_agents.jobs.states import JobState
+
+
+@dataclass(frozen=True, slots=True)
+class WakeFollowers:
+    """Send the new status to every open event stream of the job."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountEnd:
+    """Count a final state."""
+
+    state: JobState
+
+
+Effect: TypeAlias = WakeFollowers | CountEnd
+
+
+def react(step: Moved) -> tuple[Effect, ...]:
+    """Plan the effects of a step that is already on disk."""
+    state = step.job.state
+    return (WakeFollowers(), CountEnd(state)) if state.is_final else (WakeFollowers(),)
