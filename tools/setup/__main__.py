@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tools.setup.docker_daemon import stop_docker
-from tools.setup.goals import GOALS
+from tools.setup.goals import STEPS_OF, reach
 from tools.setup.lock import write_locks
 from tools.setup.places import CACHE
 from tools.setup.progress import SetupFailed
@@ -20,7 +20,7 @@ def main(words: list[str] | None = None) -> int:
     asked = _arguments().parse_args(words)
     try:
         with _one_at_a_time():
-            _reach(asked)
+            _do(asked)
     except SetupFailed as failed:
         print(f"set-up: {failed}", file=sys.stderr)
         return 1
@@ -30,14 +30,13 @@ def main(words: list[str] | None = None) -> int:
     return 0
 
 
-def _reach(asked: argparse.Namespace) -> None:
+def _do(asked: argparse.Namespace) -> None:
     if asked.goal == "stop":
         _stop()
     elif asked.goal == "lock":
         write_locks(upgrade=asked.upgrade)
     else:
-        for ensure in GOALS[asked.goal]:
-            ensure()
+        reach(asked.goal)
 
 
 def _stop() -> None:
@@ -61,7 +60,7 @@ def _one_at_a_time() -> Iterator[None]:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3.11 -m tools.setup", description=__doc__)
-    parser.add_argument("goal", choices=[*GOALS, "lock", "stop"])
+    parser.add_argument("goal", choices=[*STEPS_OF, "lock", "stop"])
     parser.add_argument("--upgrade", action="store_true", help="lock: take newer versions than those locked")
     return parser
 

@@ -17,23 +17,32 @@ _DOCKER = ("ca-certificates", "docker.io", "docker-registry", "busybox-static", 
 _DATABASE = ("postgresql",)
 
 
-def _packages(*names: str) -> Step:
-    return lambda: install_missing(names)
-
-
-_RUNNING_JOBS: tuple[Step, ...] = (
-    ensure_venv,
-    ensure_docker,
-    ensure_registry,
-    ensure_images,
-    ensure_chain_metadata,
-)
-
-GOALS: dict[str, tuple[Step, ...]] = {
-    "check": (_packages(*_PYTHON), ensure_venv),
-    "services": (_packages(*_DOCKER), ensure_docker, ensure_registry, ensure_images),
-    "stock": (_packages(*_PYTHON), ensure_venv, ensure_stock),
-    "demo": (_packages(*_PYTHON, *_DOCKER), *_RUNNING_JOBS),
-    "bench": (_packages(*_PYTHON, *_DOCKER), *_RUNNING_JOBS),
-    "test": (_packages(*_PYTHON, *_DOCKER, *_DATABASE), *_RUNNING_JOBS, ensure_stock),
+#: goal → the Debian packages that it needs
+PACKAGES_OF: dict[str, tuple[str, ...]] = {
+    "check": _PYTHON,
+    "services": _DOCKER,
+    "stock": _PYTHON,
+    "demo": (*_PYTHON, *_DOCKER),
+    "bench": (*_PYTHON, *_DOCKER),
+    "test": (*_PYTHON, *_DOCKER, *_DATABASE),
 }
+
+_SERVICES: tuple[Step, ...] = (ensure_docker, ensure_registry, ensure_images)
+_RUNNING_JOBS: tuple[Step, ...] = (ensure_venv, *_SERVICES, ensure_chain_metadata)
+
+#: goal → what follows its packages
+STEPS_OF: dict[str, tuple[Step, ...]] = {
+    "check": (ensure_venv,),
+    "services": _SERVICES,
+    "stock": (ensure_venv, ensure_stock),
+    "demo": _RUNNING_JOBS,
+    "bench": _RUNNING_JOBS,
+    "test": (*_RUNNING_JOBS, ensure_stock),
+}
+
+
+def reach(goal: str) -> None:
+    """Bring this machine to where ``goal`` can run; quick when it is there already."""
+    install_missing(PACKAGES_OF[goal])
+    for ensure in STEPS_OF[goal]:
+        ensure()

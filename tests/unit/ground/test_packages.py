@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.setup.goals import GOALS
+from tools.setup.goals import PACKAGES_OF, STEPS_OF
 from tools.setup.packages import PRESENT, is_static, missing, refusal
 
 
@@ -33,9 +33,18 @@ def test_root_on_debian_is_not_refused() -> None:
     assert refusal(["docker.io"], root=True, apt=True) is None
 
 
-def test_set_up_knows_no_package_that_no_goal_wants() -> None:
-    assert set(GOALS) >= {"check", "demo", "test", "bench", "services", "stock"}
-    assert "postgresql" in PRESENT
+def test_every_package_of_a_goal_can_be_looked_for_and_no_other_is() -> None:
+    wanted = {name for names in PACKAGES_OF.values() for name in names}
+    assert wanted == set(PRESENT)
+
+
+def test_every_goal_has_both_packages_and_steps() -> None:
+    assert PACKAGES_OF.keys() == STEPS_OF.keys()
+
+
+def test_tests_need_whatever_the_demo_needs() -> None:
+    assert set(PACKAGES_OF["demo"]) < set(PACKAGES_OF["test"])
+    assert set(STEPS_OF["demo"]) < set(STEPS_OF["test"])
 
 
 def test_program_that_needs_a_dynamic_linker_is_not_static() -> None:
