@@ -8,6 +8,7 @@ from typing import Final
 
 import aiohttp
 
+from horde_agents.agents.validator.chain_watch import ChainWatch
 from horde_agents.agents.validator.cheat_reports import CheatReports
 from horde_agents.agents.validator.directory import Directory
 from horde_agents.agents.validator.dispatch import Dispatch
@@ -18,10 +19,12 @@ from horde_agents.agents.validator.parts import Parts
 from horde_agents.agents.validator.polls import Polls
 from horde_agents.agents.validator.settings import ValidatorSettings
 from horde_agents.agents.validator.status_outbox import StatusOutbox
+from horde_agents.agents.validator.store_probe import StoreProbe
+from horde_agents.clients.chain import BittensorChain
 from horde_agents.protocol.signing import KeypairSigner
 from horde_agents.runtime.health import Check, health_app, listening
 from horde_agents.runtime.logs import get_logger
-from horde_agents.runtime.supervisor import Supervisor, supervised, until_told_to_stop
+from horde_agents.runtime.supervisor import supervised, until_told_to_stop
 from horde_agents.store.engine import open_store
 
 #: Seconds that the last status updates get to be acknowledged when the agent stops.
@@ -38,14 +41,17 @@ class Validator:
     polls: Polls
     dispatch: Dispatch
     intake: Intake
+    probe: StoreProbe
+    watch: ChainWatch | None = None
     links: list[FacilitatorLink] = field(default_factory=list)
-    health_port: int = 0
+    operator_port: int = 0
 
 
 async def serve(settings: ValidatorSettings) -> None:
     """Run until told to stop, then let running jobs end for a while; the next start resumes the rest."""
     async with running_validator(settings) as validator:
-        _log.info("validator is up", hotkey=validator.parts.signer.hotkey, health_port=validator.health_port)
+        hotkey = validator.parts.signer.hotkey
+        _log.info("validator is up", hotkey=hotkey, operator_port=validator.operator_port)
         await until_told_to_stop()
         _log.info("stopping", drain_s=settings.drain_s)
 
@@ -55,6 +61,7 @@ async def running_validator(settings: ValidatorSettings) -> AsyncIterator[Valida
     """A validator at work; leaving the block stops it in order."""
     async with assembled(settings) as validator:
         parts, supervisor = validator.parts, validator.dispatch.supervisor
+        supervisor.keep("store probe", validator.probe.serve)
         supervisor.keep("manifests", validator.polls.serve)
         validator.links += [await _link(validator, url) for url in settings.facilitator_urls]
         await validator.dispatch.resume()
@@ -62,8 +69,8 @@ async def running_validator(settings: ValidatorSettings) -> AsyncIterator[Valida
         for link in validator.links:
             supervisor.keep(f"link to {link.url}", link.serve)
         app = health_app(_checks(validator), parts.metrics.registry)
-        async with listening(app, settings.health_host, settings.health_port) as port:
-            validator.health_port = port
+        async with listening(app, settings.operator_host, settings.operator_port) as port:
+            validator.operator_port = port
             try:
                 yield validator
             finally:
@@ -80,14 +87,32 @@ async def assembled(settings: ValidatorSettings) -> AsyncIterator[Validator]:
         manifests = Manifests(store, settings.manifest_stale_s, settings.max_executors_per_class)
         await manifests.load()
         parts = Parts(settings, store, signer, http, Directory.of(settings), manifests)
+        watch = await stack.enter_async_context(_watching(parts, signer))
         supervisor = await stack.enter_async_context(supervised())
-        yield _put_together(parts, supervisor)
+        polls = Polls(parts)
+        dispatch = Dispatch(parts, supervisor, polls)
+        if watch is not None:
+            supervisor.keep("chain", watch.serve)
+            await watch.until_first_reading()
+        yield Validator(parts, polls, dispatch, Intake(parts, dispatch), StoreProbe(store), watch)
 
 
-def _put_together(parts: Parts, supervisor: Supervisor) -> Validator:
-    polls = Polls(parts)
-    dispatch = Dispatch(parts, supervisor, polls)
-    return Validator(parts, polls, dispatch, Intake(parts, dispatch))
+@asynccontextmanager
+async def _watching(parts: Parts, signer: KeypairSigner) -> AsyncIterator[ChainWatch | None]:
+    settings = parts.settings
+    if settings.chain_url is None:
+        yield None
+        return
+    chain = BittensorChain(settings.chain_url, settings.netuid, signer)
+    keeps_miners = bool(settings.debug_miners)
+    watch = ChainWatch(
+        chain, parts.directory, parts.store, signer.hotkey, settings.chain_poll_s, keeps_miners
+    )
+    await watch.load()
+    try:
+        yield watch
+    finally:
+        await chain.close()
 
 
 async def _link(validator: Validator, url: str) -> FacilitatorLink:
@@ -105,7 +130,8 @@ def _checks(validator: Validator) -> dict[str, Check]:
         return None if validator.parts.directory.miners() else "no miner is known"
 
     links: dict[str, Check] = {f"facilitator {link.url}": link.why_not_ready for link in validator.links}
-    return links | {"miners": miners}
+    chain: dict[str, Check] = {"chain": validator.watch.why_not_ready} if validator.watch else {}
+    return links | chain | {"miners": miners, "store": validator.probe.why_not_ready}
 
 
 async def _wind_down(validator: Validator) -> None:

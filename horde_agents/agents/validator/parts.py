@@ -13,7 +13,6 @@ from horde_agents.agents.validator.manifests import Manifests
 from horde_agents.agents.validator.metrics import Metrics
 from horde_agents.agents.validator.occupancy import Occupancy
 from horde_agents.agents.validator.reactions import Plan
-from horde_agents.agents.validator.records import OWN
 from horde_agents.agents.validator.settings import ValidatorSettings
 from horde_agents.agents.validator.status_outbox import StatusOutbox
 from horde_agents.jobs.events import JobEvent
@@ -83,8 +82,3 @@ class LiveJob:
             return None
         self.job = step.job
         return render(status_update(event, self.uuid))
-
-    @property
-    def is_own(self) -> bool:
-        """True for a job of the validator's own, of which no facilitator hears."""
-        return self.source == OWN

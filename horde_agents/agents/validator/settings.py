@@ -35,7 +35,9 @@ class ValidatorSettings(AgentSettings):
     facilitator_urls: tuple[str, ...] = Field(
         (), description="WebSocket addresses of the facilitators served, e.g. ws://127.0.0.1:9000/ws/v0/."
     )
-    chain_url: str = Field("", description="Subtensor endpoint, ws://… or wss://…; empty: no chain.")
+    chain_url: str | None = Field(
+        None, description="Subtensor endpoint, e.g. ws://127.0.0.1:9944; none: no chain."
+    )
     netuid: int = Field(12, ge=0, description="The subnet whose metagraph lists miners and validators.")
     chain_poll_s: float = Field(60.0, gt=0, description="Seconds between readings of the metagraph.")
     debug_miners: tuple[MinerEntry, ...] = Field(
@@ -44,8 +46,10 @@ class ValidatorSettings(AgentSettings):
     trusted_miner: TrustedMinerEntry | None = Field(
         None, description="{host, port} of the miner that serves this validator alone."
     )
-    health_host: str = Field("127.0.0.1", description="Address of the operators' listener.")
-    health_port: int = Field(9102, ge=0, le=65535, description="Its port; 0 takes any free one.")
+    operator_host: str = Field("127.0.0.1", description="Address of /healthz, /readyz and /metrics.")
+    operator_port: int = Field(
+        9102, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics; 0 takes any free one."
+    )
     log_level: str = Field("info", description="debug, info, warning or error.")
 
     heartbeat_s: float = Field(60.0, gt=0, description="Seconds between heartbeats to a facilitator.")
