@@ -80,10 +80,9 @@ class KeypairSigner:
 
 
 def _keypair_of(fields: dict[str, str | None]) -> Keypair:
-    seed = fields.get("secretSeed")
-    if seed:
+    if seed := fields.get("secretSeed"):
         return Keypair.create_from_seed(bytes.fromhex(seed.removeprefix("0x")))
-    return Keypair.create_from_private_key(fields["privateKey"])
+    return Keypair.create_from_private_key(bytes.fromhex((fields["privateKey"] or "").removeprefix("0x")))
 
 
 def verify(hotkey: str, message: bytes, signature: bytes) -> bool:

@@ -45,7 +45,7 @@ class ValidatorSession(Protocol):
         """Hand a frame over; a connection that broke meanwhile says nothing."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Attempt:
     """One attempt at this miner; ``told`` is everything its validator has been or must be told."""
 

@@ -30,7 +30,7 @@ _PING_S: Final = 20.0
 _log = get_logger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Link:
     """One executor's connection, as ``slots.ExecutorLink`` wants it."""
 

@@ -38,7 +38,7 @@ _PING_S: Final = 60.0
 _log = get_logger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Session:
     """One authenticated connection."""
 

@@ -1,0 +1,49 @@
+"""The command ``horde``: its groups, and how errors become one sentence and an exit code."""
+
+import sys
+
+import typer
+
+from horde_agents import __version__
+from horde_agents.cli import agents, demo, devchain, doctor, jobs
+from horde_agents.clients.chain import ChainFault
+from horde_agents.clients.facilitator import FacilitatorFault
+from horde_agents.protocol.signing import WalletUnreadable
+from horde_agents.runtime.settings import SettingsWrong
+from horde_agents.store.engine import StoreUnusable
+
+app = typer.Typer(
+    name="horde",
+    help="ComputeHorde as software that operators run: agents, jobs, a development chain.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(agents.facilitator, name="facilitator")
+app.add_typer(agents.validator, name="validator")
+app.add_typer(agents.miner, name="miner")
+app.add_typer(agents.executor, name="executor")
+app.add_typer(jobs.app, name="job")
+app.add_typer(devchain.app, name="devchain")
+app.command("doctor")(doctor.doctor)
+app.command("demo")(demo.demo)
+
+
+@app.command("version")
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+#: What a person can mend: one sentence, exit code 2.
+_MENDABLE = (SettingsWrong, StoreUnusable, WalletUnreadable, FacilitatorFault, ChainFault, demo.DemoFailed)
+
+
+def main() -> None:
+    """The entry point: a mendable fault is one sentence on standard error."""
+    try:
+        app()
+    except _MENDABLE as error:
+        typer.echo(f"horde: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,120 @@
+"""``horde doctor``: is this machine, and are these agents, fit to work? One line a check, with the remedy."""
+
+import asyncio
+import json
+import shutil
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import aiohttp
+import typer
+
+from horde_agents.clients.docker import DockerEngine, EngineFault
+from horde_agents.protocol.signing import KeypairSigner, WalletUnreadable
+
+_ANSWER_S: Final = 3.0
+_FREE_BYTES: Final = 10 * 1024**3
+_OLDEST: Final = (3, 11)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: fine, or what is wrong and what to do."""
+
+    check: str
+    fine: bool
+    says: str
+
+
+def doctor(
+    hotkey_file: Annotated[
+        Path | None, typer.Option("--hotkey-file", "-k", help="Check this hotkey file too.")
+    ] = None,
+    operator: Annotated[
+        list[str] | None, typer.Option(help="host:port of an agent's operator listener; may be repeated.")
+    ] = None,
+    miner: Annotated[list[str] | None, typer.Option(help="host:port of a miner's public listener.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check this machine and, if named, agents; exit code 1 when something is wrong."""
+    checks: list[Callable[[], Awaitable[Finding]]] = [_python, _disk, _docker]
+    if hotkey_file is not None:
+        checks.append(lambda: _hotkey(hotkey_file))
+    checks += [_bound(_agent, address) for address in operator or ()]
+    checks += [_bound(_miner, address) for address in miner or ()]
+
+    async def look() -> list[Finding]:
+        return [await check() for check in checks]
+
+    findings = asyncio.run(look())
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            mark = typer.style("ok   ", fg="green") if finding.fine else typer.style("wrong", fg="red")
+            typer.echo(f"  {mark}  {finding.check:<24} {finding.says}")
+    raise typer.Exit(0 if all(finding.fine for finding in findings) else 1)
+
+
+def _bound(check: Callable[[str], Awaitable[Finding]], address: str) -> Callable[[], Awaitable[Finding]]:
+    return lambda: check(address)
+
+
+async def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    fine = sys.version_info >= _OLDEST
+    return Finding("Python", fine, version if fine else f"{version}; install 3.11 or newer")
+
+
+async def _disk() -> Finding:
+    free = shutil.disk_usage("/var/lib/docker" if Path("/var/lib/docker").exists() else "/").free
+    text = f"{free / 1024**3:.0f} GiB free for images and jobs"
+    return Finding("disk", free >= _FREE_BYTES, text if free >= _FREE_BYTES else f"{text}; free up to 10 GiB")
+
+
+async def _docker() -> Finding:
+    try:
+        await DockerEngine().labelled("horde.doctor", "none")
+    except EngineFault as error:
+        return Finding("Docker", False, f"{error!s:.160} Start it: systemctl start docker")
+    return Finding("Docker", True, "the daemon answers")
+
+
+async def _hotkey(path: Path) -> Finding:
+    try:
+        signer = KeypairSigner.from_hotkey_file(path)
+    except WalletUnreadable as error:
+        return Finding("hotkey", False, str(error))
+    if path.stat().st_mode & 0o077:
+        return Finding("hotkey", False, f"{path} is readable by others; run: chmod 600 {path}")
+    return Finding("hotkey", True, signer.hotkey)
+
+
+async def _agent(address: str) -> Finding:
+    status, text = await _get(f"http://{address}/readyz")
+    if status == 200:
+        return Finding(f"agent {address}", True, "ready")
+    if status == 503:
+        wrong = json.loads(text)["wrong"]
+        return Finding(f"agent {address}", False, "; ".join(f"{name}: {why}" for name, why in wrong.items()))
+    return Finding(f"agent {address}", False, f"{text}; is it running, and is this its operator port?")
+
+
+async def _miner(address: str) -> Finding:
+    status, text = await _get(f"http://{address}/admin/login/")
+    if status != 200:
+        return Finding(f"miner {address}", False, f"{text}; open the port in the firewall and check the axon")
+    _, version = await _get(f"http://{address}/version")
+    return Finding(f"miner {address}", True, f"reachable, {version}")
+
+
+async def _get(url: str) -> tuple[int, str]:
+    try:
+        timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
+        async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url) as reply:
+            return reply.status, await reply.text()
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        return 0, f"no answer ({type(error).__name__})"
