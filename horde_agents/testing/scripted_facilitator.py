@@ -86,7 +86,9 @@ class ScriptedFacilitator:
         socket = web.WebSocketResponse(max_msg_size=MAX_FRAME_BYTES, timeout=1.0)
         socket.headers.update(headers)
         await socket.prepare(request)
-        self.connections += 1
+        async with self._changed:
+            self.connections += 1
+            self._changed.notify_all()
         if await self._authenticated(socket):
             await self._serve(socket)
         await socket.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
@@ -52,7 +52,8 @@ class Talk:
         self.got.append(frame)
         self.miner.got.append(frame)
         self.miner.raw.append(value)
-        self.miner.heard.set()
+        async with self.miner.heard:
+            self.miner.heard.notify_all()
         if isinstance(frame, wire.V0JobAcceptedReceiptRequest | wire.V0JobFinishedReceiptRequest):
             await self._acknowledge(frame)
         return frame
@@ -80,6 +81,13 @@ class Talk:
         offer = await self.until(frames.V0InitialJobRequest)
         await self.send(wire.V0AcceptJobRequest(job_uuid=offer.job_uuid))
         return offer.job_uuid
+
+    async def listen_for(self, span_s: float) -> None:
+        """Read whatever comes, for a while or until the validator leaves."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(span_s):
+                while True:
+                    await self.read()
 
     async def _acknowledge(
         self, frame: wire.V0JobAcceptedReceiptRequest | wire.V0JobFinishedReceiptRequest
@@ -131,7 +139,8 @@ class ScriptedMiner:
     connections: int = 0
     got: list[wire.FromValidator] = field(default_factory=list)
     raw: list[dict[str, Any]] = field(default_factory=list)
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    memory: dict[str, Any] = field(default_factory=dict)
+    heard: asyncio.Condition = field(default_factory=asyncio.Condition)
     open_sockets: set[web.WebSocketResponse] = field(default_factory=set)
 
     @property
@@ -142,6 +151,15 @@ class ScriptedMiner:
     def of(self, kind: type[F]) -> list[F]:
         """The frames of ``kind`` so far."""
         return [frame for frame in self.got if isinstance(frame, kind)]
+
+    async def until(self, fact: Callable[[], bool], patience_s: float = 20.0) -> None:
+        """Wait until ``fact`` holds of the frames heard.
+
+        Raises:
+            TimeoutError: it does not, for too long.
+        """
+        async with asyncio.timeout(patience_s), self.heard:
+            await self.heard.wait_for(fact)
 
     async def drop_all(self) -> None:
         """Cut every open connection."""

@@ -12,6 +12,7 @@ from horde_agents.protocol.signed_fields import (
     sign_payload,
     signed_fields_payload,
     signed_view,
+    view_of_forwarded,
 )
 from horde_agents.protocol.signing import Signer
 
@@ -44,6 +45,13 @@ def frame_of(signer: Signer, body: Mapping[str, Any], uuid: str | None = None) -
     payload = signed_fields_payload(signed_view(body))
     signature = sign_payload(signer, payload, time.time_ns(), Scope.SIGNED_FIELDS)
     return forwarded_frame(uuid or str(uuid4()), body, read_create_job(body), signature.as_wire())
+
+
+def resigned(signer: Signer, frame: Mapping[str, Any]) -> dict[str, Any]:
+    """``frame`` with a signature over what it says now, sensible or not."""
+    payload = signed_fields_payload(view_of_forwarded(frame))
+    signature = sign_payload(signer, payload, time.time_ns(), Scope.SIGNED_FIELDS)
+    return {**frame, "signature": signature.as_wire()}
 
 
 def cheat_frame(

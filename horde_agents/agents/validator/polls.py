@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from horde_agents.agents.validator.miner_link import LinkLost, MinerBroken, MinerUnreachable, linked
 from horde_agents.agents.validator.parts import Parts
@@ -15,14 +15,16 @@ _log = get_logger(__name__)
 
 @dataclass(slots=True)
 class Polls:
-    """The polling of manifests, regular and on demand."""
+    """The polling of manifests, regular and on demand; ``first_round`` is set when all were asked once."""
 
     parts: Parts
+    first_round: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def serve(self) -> None:
         """Ask every miner, every few minutes."""
         while True:
             await self.ask(self.parts.directory.miners())
+            self.first_round.set()
             await asyncio.sleep(self.parts.settings.manifest_poll_s)
 
     async def ask_unknown(self) -> None:

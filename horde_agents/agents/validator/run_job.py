@@ -51,6 +51,7 @@ async def run_own_job(
         if RULES[type(event)].target.is_final and not ended.done():
             ended.set_result(event)
 
+    read_create_job(body)  # before anything is opened
     async with assembled(settings) as validator:
         frame = _frame(body, validator.parts.signer)
         request = V2JobRequest.model_validate(frame)
