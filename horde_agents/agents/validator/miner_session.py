@@ -84,6 +84,8 @@ class MinerSession:
                     await delivery.settle()
                 finally:
                     self._link = None
+                    if link.extensions is not None:  # it was well: an absence begins now
+                        self._reachable_until_s = monotonic_s() + self.parts.settings.miner_absence_s
             delivery.closed()
         except (MinerUnreachable, LinkLost) as error:
             self._trouble = str(error)
@@ -93,8 +95,8 @@ class MinerSession:
 
     async def _pause(self, pause_s: float) -> None:
         limit_s = min(self._reachable_until_s, self._hard_limit_s()) - monotonic_s()
-        if pause_s < limit_s:
-            await asyncio.sleep(pause_s)
+        if limit_s > 0:
+            await asyncio.sleep(min(pause_s, limit_s))
         elif self.attempt.was_cancelled:
             await self.attempt.fall_silent("")
         else:
@@ -113,7 +115,7 @@ class MinerSession:
         while not self.attempt.is_over:
             frame = await self._next_frame(link)
             if frame is None:
-                await self._send_all(delivery, await self.attempt.fall_silent(self._trouble))
+                await self._send_all(delivery, await self._out_of_time(link))
             elif isinstance(frame, wire.V0ExecutorManifestRequest):
                 await self.parts.manifests.note(link.miner.hotkey, link.manifest)
                 if not is_greeted:
@@ -138,10 +140,16 @@ class MinerSession:
         finally:
             self._clock = None
 
+    async def _out_of_time(self, link: MinerLink) -> list[ToMiner]:
+        """Silence is the stage's failure; on a link that never got a manifest, the connection's."""
+        trouble = link.complaint or self._trouble
+        if link.extensions is None and trouble and not self.attempt.was_cancelled:
+            return await self.attempt.fail(HordeFaultReason.MINER_CONNECTION_FAILED, trouble)
+        return await self.attempt.fall_silent(trouble)
+
     async def _greet(self, link: MinerLink, delivery: Delivery, *, is_first: bool) -> None:
         """The miner has told what it offers and knows: it is well, and may need reminding."""
         self._extensions = link.extensions or frozenset()
-        self._reachable_until_s = monotonic_s() + self.parts.settings.miner_absence_s
         if not is_first and link.announces(Extension.RESUME):
             await link.send(self.attempt.offer_again())
         if self.attempt.was_cancelled:

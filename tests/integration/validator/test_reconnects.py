@@ -1,5 +1,7 @@
 """What is lost on the way is sent again: to the facilitator, to the miner, and after a restart."""
 
+import asyncio
+
 from horde_agents.jobs.states import JobState
 from horde_agents.protocol import job_frames as frames
 from horde_agents.protocol.validator_miner import V0JobFinishedReceiptRequest
@@ -37,6 +39,33 @@ async def test_attempt_survives_a_cut_connection_to_a_stock_miner_without_a_seco
     await stage.start(miner)
     assert (await stage.run()).state is JobState.COMPLETED
     assert len(miner.of(frames.V0InitialJobRequest)) == 1
+
+
+async def test_cut_after_a_long_connection_is_no_longer_absence(stage: Stage) -> None:
+    """The patience with an absent miner counts from the cut, not from the start of the connection."""
+
+    async def cuts_late(talk: Talk) -> None:
+        await talk.greet()
+        uuid = await talk.accept()
+        if len(talk.miner.of(frames.V0InitialJobRequest)) == 1:
+            await talk.listen_for(0.6)
+            return
+        await finish(talk, uuid)
+
+    await stage.start(await stage.miner(script=cuts_late), miner_absence_s=0.5)
+    assert (await stage.run()).state is JobState.COMPLETED
+
+
+async def test_miner_that_stays_away_ends_the_job_before_its_budget(stage: Stage) -> None:
+    miner = await stage.miner(script=cuts_once_after_accepting)
+    await stage.start(miner, miner_absence_s=0.3)
+    uuid = await stage.submit(execution_time_limit=3600)
+    await stage.facilitator.until(lambda: "accepted" in stage.facilitator.states(uuid))
+    await stage.close(miner)
+    job = await stage.facilitator.until_final(uuid)
+    assert job.state is JobState.HORDE_FAILED
+    details = (stage.facilitator.updates[-1].metadata or {})["horde_failure_details"]
+    assert details["reason"] == "miner_connection_failed"
 
 
 async def test_facilitator_that_drops_the_link_mid_job_hears_everything_later(stage: Stage) -> None:
@@ -78,11 +107,14 @@ async def test_unanswered_updates_are_sent_again_after_a_restart_in_order(stage:
 
 async def test_silent_facilitator_is_connected_anew(stage: Stage) -> None:
     stage.facilitator.answers = False
-    await stage.start(await stage.miner(), response_timeout_s=0.2)
+    validator = await stage.start(await stage.miner(), response_timeout_s=0.2)
     uuid = await stage.submit()
     await stage.facilitator.until(lambda: stage.facilitator.connections >= 2)
     stage.facilitator.answers = True
-    await stage.facilitator.until(lambda: stage.facilitator.states(uuid).count("completed") >= 1)
+    await stage.facilitator.until_final(uuid)
+    await stage.until_idle()
+    async with asyncio.timeout(20):
+        await validator.parts.outboxes[stage.facilitator.url].until_empty()
 
 
 async def test_restarted_validator_goes_on_with_the_open_attempt(stage: Stage) -> None:
