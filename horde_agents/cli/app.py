@@ -35,7 +35,15 @@ def version() -> None:
 
 
 #: What a person can mend: one sentence, exit code 2.
-_MENDABLE = (SettingsWrong, StoreUnusable, WalletUnreadable, FacilitatorFault, ChainFault, demo.DemoFailed)
+_MENDABLE = (
+    SettingsWrong,
+    StoreUnusable,
+    WalletUnreadable,
+    FacilitatorFault,
+    ChainFault,
+    demo.DemoFailed,
+    devchain.DevchainRefused,
+)
 
 
 def main() -> None:

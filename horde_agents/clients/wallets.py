@@ -5,7 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
-from bittensor_core import Keypair  # type: ignore[attr-defined]  # left out of its stub
+from bittensor_core import Keypair
 
 from horde_agents.protocol.signing import Hotkey
 

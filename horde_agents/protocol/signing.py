@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NewType, Protocol
 
-from bittensor_core import Keypair  # type: ignore[attr-defined]  # left out of its stub
+from bittensor_core import Keypair
 
 Hotkey = NewType("Hotkey", str)
 
