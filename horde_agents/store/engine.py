@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,17 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event, make_url, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from horde_agents.store import in_place
 from horde_agents.store.writer import Writer, writing
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 #: Any number; the same one makes two starting agents take turns at the schema.
 _SCHEMA_LOCK = 7_201_218
+_LOCK_WAIT_S = 10.0
 
 
 class StoreUnusable(Exception):
@@ -46,43 +49,73 @@ async def open_store(url: str) -> AsyncIterator[Store]:
     Raises:
         StoreUnusable: unreachable, not a database, or written by a newer version.
     """
-    engine = _engine(url)
+    reader, writes = _engines(url)
     try:
-        await _migrate(engine)
-        async with writing(engine) as writer:
-            yield Store(engine, writer)
+        await _migrate(writes)
+        async with writing(writes) as writer:
+            yield Store(reader, writer)
     finally:
-        await engine.dispose()
+        await writes.dispose()
+        await reader.dispose()
 
 
-def _engine(url: str) -> AsyncEngine:
-    parsed = make_url(url)
+def _engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StoreUnusable(
+            "The database URL cannot be read; use sqlite:///path or postgresql://…"
+        ) from error
     if parsed.get_backend_name() == "sqlite":
-        if parsed.database and parsed.database != ":memory:":
-            path = Path(parsed.database)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-        engine = create_async_engine(parsed.set(drivername="sqlite+aiosqlite"))
-        event.listen(engine.sync_engine, "connect", _set_up_sqlite)
-        event.listen(engine.sync_engine, "begin", _begin)
-        return engine
+        return _sqlite_engines(parsed)
     if parsed.get_backend_name() == "postgresql":
-        return create_async_engine(parsed.set(drivername="postgresql+asyncpg"), pool_pre_ping=True)
+        engine = create_async_engine(parsed.set(drivername="postgresql+asyncpg"), pool_pre_ping=True)
+        return engine, engine
     raise StoreUnusable(
         f"Database URL starts with {parsed.drivername!r}; use sqlite:///path or postgresql://…"
     )
 
 
+def _sqlite_engines(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
+    """One engine for reads and one for the writer, which takes the write lock as it begins.
+
+    A transaction that reads first and writes later is refused, not queued, when another process
+    wrote in between.
+    """
+    path = _sqlite_file(url)
+    driver = url.set(drivername="sqlite+aiosqlite")
+    reader = create_async_engine(driver, connect_args={"isolation_level": None, "timeout": _LOCK_WAIT_S})
+    writes = create_async_engine(
+        driver, async_creator=lambda: in_place.connect(str(path)), pool_size=1, max_overflow=0
+    )
+    for engine, begin in ((reader, "BEGIN"), (writes, "BEGIN IMMEDIATE")):
+        event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+        event.listen(engine.sync_engine, "begin", partial(_begin, begin))
+    return reader, writes
+
+
+def _sqlite_file(url: URL) -> Path:
+    if not url.database or url.database == ":memory:":
+        raise StoreUnusable("Database URL names no file; use sqlite:///path: what is stored must last.")
+    path = Path(url.database)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+    except OSError as error:
+        why = f"Database file {path} cannot be made: {error.strerror}. Name another."
+        raise StoreUnusable(why) from error
+    return path
+
+
 def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401  (the driver's own type)
-    connection.isolation_level = None  # transactions are begun by us, savepoints included
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+def _begin(statement: str, connection: Connection) -> None:
+    connection.exec_driver_sql(statement)
 
 
 async def _migrate(engine: AsyncEngine) -> None:

@@ -35,6 +35,8 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True  # type: ignore[mutable-override]  # as SQLAlchemy documents it
 
     def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ANN401
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone; instants are stored aware")
         return value.astimezone(UTC) if value else None
 
     def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ANN401
@@ -94,6 +96,7 @@ attempts = Table(
     Column("sequence", Integer, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("deadline_at", Instant, nullable=False),
+    Index("ix_attempts_miner_hotkey_created_at", "miner_hotkey", "created_at"),
 )
 
 #: Which slot works for which attempt; a slot has at most one open lease.
@@ -122,6 +125,7 @@ receipts = Table(
     Column("stored_at", Instant, nullable=False),
     Column("acknowledged_at", Instant),
     UniqueConstraint("job_uuid", "receipt_type", "validator_hotkey", "miner_hotkey"),
+    Index("ix_receipts_miner_hotkey_stored_at", "miner_hotkey", "stored_at"),
 )
 
 #: Messages a peer has not acknowledged yet.

@@ -1,14 +1,15 @@
 """Groups writes: whatever waits for the disk at one time goes into one transaction.
 
-A unit of work runs in a savepoint of its own, so one that fails leaves the others whole. A caller
-gets its answer only after the commit.
+A caller gets its answer only after the commit. When one unit of a group fails, the group is undone
+and run again with a savepoint around each, so that the others stay whole; a unit therefore changes
+nothing but the database.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -27,10 +28,41 @@ class StoreStopped(Exception):
     """A write came after the store was closed; nothing was stored."""
 
 
+class TransactionLost(Exception):
+    """The database undid a whole transaction by itself, as when its disk is full; nothing was stored."""
+
+
+class _UnitFailed(Exception):
+    """A unit raised ``cause``, inside a transaction that it shares."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What a unit returned."""
+
+    value: Any
+
+
+_Outcome: TypeAlias = _Stored | Exception
+
+
 @dataclass(slots=True)
 class _Waiting(Generic[T]):
     unit: Unit[T]
     done: asyncio.Future[T]
+
+    def answer(self, outcome: _Outcome) -> None:
+        """Tell the caller, if it still waits."""
+        if self.done.cancelled():
+            return
+        if isinstance(outcome, _Stored):
+            self.done.set_result(outcome.value)
+        else:
+            self.done.set_exception(outcome)
 
 
 @dataclass(slots=True)
@@ -44,11 +76,16 @@ class Writer:
     async def run(self, unit: Unit[T]) -> T:
         """Run ``unit`` in a transaction shared with others and return its value once it is on disk.
 
+        Waits for room while thousands of writes wait already. A caller that is cancelled does not
+        take its write back.
+
         Raises:
             StoreStopped: the writer has been stopped.
             Exception: whatever ``unit`` or the commit raised; then nothing of it was stored.
         """
-        return await self.queue(unit)
+        waiting = self._waiting(unit)
+        await self._queue.put(waiting)
+        return await waiting.done
 
     def queue(self, unit: Unit[T]) -> "asyncio.Future[T]":
         """As ``run``, without waiting: order is kept among all units of this writer.
@@ -57,15 +94,18 @@ class Writer:
             StoreStopped: the writer has been stopped.
             asyncio.QueueFull: thousands of writes wait already.
         """
-        if self._stopped:
-            raise StoreStopped("The database is closed; this write was not stored.")
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Waiting(unit, done))
-        return done
+        waiting = self._waiting(unit)
+        self._queue.put_nowait(waiting)
+        return waiting.done
 
     def behind(self, unit: Unit[Any]) -> None:
         """Store without anyone waiting, in order with all other units; a failure is logged."""
         self.queue(unit).add_done_callback(_log_failure)
+
+    def _waiting(self, unit: Unit[T]) -> _Waiting[T]:
+        if self._stopped:
+            raise StoreStopped("The database is closed; this write was not stored.")
+        return _Waiting(unit, asyncio.get_running_loop().create_future())
 
     async def _serve(self) -> None:
         while True:
@@ -85,19 +125,29 @@ class Writer:
         return batch
 
     async def _write(self, batch: "list[_Waiting[Any]]") -> None:
-        results: list[tuple[asyncio.Future[Any], Any, Exception | None]] = []
+        outcomes: list[_Outcome]
+        try:
+            outcomes = await self._write_together(batch)
+        except _UnitFailed as failed:
+            outcomes = [failed.cause] if len(batch) == 1 else await self._write_apart(batch)
+        except Exception as error:  # noqa: BLE001  (the commit failed: each caller gets the cause)
+            outcomes = [error] * len(batch)
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            waiting.answer(outcome)
+
+    async def _write_together(self, batch: "list[_Waiting[Any]]") -> "list[_Outcome]":
+        async with self._engine.begin() as connection:
+            values = [_Stored(await _run(connection, waiting.unit)) for waiting in batch]
+            await _refuse_lost(connection)
+            return list(values)
+
+    async def _write_apart(self, batch: "list[_Waiting[Any]]") -> "list[_Outcome]":
+        """As ``_write_together``, with a savepoint around each unit: one that fails leaves the rest whole."""
         try:
             async with self._engine.begin() as connection:
-                results = [await _run_one(connection, waiting, alone=len(batch) == 1) for waiting in batch]
+                return [await _run_apart(connection, waiting.unit) for waiting in batch]
         except Exception as error:  # noqa: BLE001  (the commit failed: each caller gets the cause)
-            results = [(waiting.done, None, error) for waiting in batch]
-        for done, value, failure in results:
-            if done.cancelled():
-                continue
-            if failure is None:
-                done.set_result(value)
-            else:
-                done.set_exception(failure)
+            return [error] * len(batch)
 
     async def _stop(self) -> None:
         self._stopped = True
@@ -109,16 +159,30 @@ def _log_failure(done: "asyncio.Future[Any]") -> None:
         _log.error("write behind failed", error=str(error))
 
 
-async def _run_one(
-    connection: AsyncConnection, waiting: _Waiting[T], *, alone: bool
-) -> tuple[asyncio.Future[T], T | None, Exception | None]:
-    if alone:  # the transaction itself undoes a lone unit
-        return waiting.done, await waiting.unit(connection), None
+async def _run(connection: AsyncConnection, unit: Unit[Any]) -> Any:  # noqa: ANN401
+    try:
+        return await unit(connection)
+    except Exception as error:
+        raise _UnitFailed(error) from error
+
+
+async def _run_apart(connection: AsyncConnection, unit: Unit[Any]) -> "_Outcome":
+    outcome: _Outcome
     try:
         async with connection.begin_nested():
-            return waiting.done, await waiting.unit(connection), None
+            outcome = _Stored(await unit(connection))
     except Exception as error:  # noqa: BLE001  (this unit's caller gets it; the batch goes on)
-        return waiting.done, None, error
+        outcome = error
+    await _refuse_lost(connection, outcome)
+    return outcome
+
+
+async def _refuse_lost(connection: AsyncConnection, why: object = None) -> None:
+    """SQLite may end a transaction by itself and then commits nothing without a word."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    if not getattr(driver, "in_transaction", True):
+        cause = why if isinstance(why, Exception) else None
+        raise TransactionLost(f"The database undid the transaction; nothing was stored: {cause}") from cause
 
 
 @asynccontextmanager
@@ -126,8 +190,9 @@ async def writing(engine: AsyncEngine) -> AsyncIterator[Writer]:
     """A writer that has stored everything it was given when the block ends."""
     writer = Writer(engine)
     async with asyncio.TaskGroup() as group:
-        group.create_task(writer._serve(), name="store writer")
+        serving = group.create_task(writer._serve(), name="store writer")
         try:
             yield writer
         finally:
             await writer._stop()
+            await asyncio.wait([serving])  # a block that ends with an error would cancel it

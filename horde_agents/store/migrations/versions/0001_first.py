@@ -38,6 +38,9 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_attempts_job_uuid"), "attempts", ["job_uuid"], unique=False)
     op.create_index(op.f("ix_attempts_state"), "attempts", ["state"], unique=False)
+    op.create_index(
+        "ix_attempts_miner_hotkey_created_at", "attempts", ["miner_hotkey", "created_at"], unique=False
+    )
     op.create_table(
         "cheat_reports",
         sa.Column("job_uuid", sa.String(length=36), nullable=False),
@@ -157,10 +160,14 @@ def upgrade() -> None:
         ),
     )
     op.create_index(op.f("ix_receipts_page"), "receipts", ["page"], unique=False)
+    op.create_index(
+        "ix_receipts_miner_hotkey_stored_at", "receipts", ["miner_hotkey", "stored_at"], unique=False
+    )
 
 
 def downgrade() -> None:
     """Drop every table."""
+    op.drop_index("ix_receipts_miner_hotkey_stored_at", table_name="receipts")
     op.drop_index(op.f("ix_receipts_page"), table_name="receipts")
     op.drop_table("receipts")
     op.drop_index(op.f("ix_outbox_peer"), table_name="outbox")
@@ -175,6 +182,7 @@ def downgrade() -> None:
     op.drop_table("feedback")
     op.drop_table("facts")
     op.drop_table("cheat_reports")
+    op.drop_index("ix_attempts_miner_hotkey_created_at", table_name="attempts")
     op.drop_index(op.f("ix_attempts_state"), table_name="attempts")
     op.drop_index(op.f("ix_attempts_job_uuid"), table_name="attempts")
     op.drop_table("attempts")
