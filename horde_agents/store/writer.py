@@ -137,15 +137,15 @@ class Writer:
 
     async def _write_together(self, batch: "list[_Waiting[Any]]") -> "list[_Outcome]":
         async with self._engine.begin() as connection:
-            values = [_Stored(await _run(connection, waiting.unit)) for waiting in batch]
-            await _refuse_lost(connection)
-            return list(values)
+            driver = await _driver(connection)
+            return [await _run(connection, driver, waiting.unit) for waiting in batch]
 
     async def _write_apart(self, batch: "list[_Waiting[Any]]") -> "list[_Outcome]":
         """As ``_write_together``, with a savepoint around each unit: one that fails leaves the rest whole."""
         try:
             async with self._engine.begin() as connection:
-                return [await _run_apart(connection, waiting.unit) for waiting in batch]
+                driver = await _driver(connection)
+                return [await _run_apart(connection, driver, waiting.unit) for waiting in batch]
         except Exception as error:  # noqa: BLE001  (the commit failed: each caller gets the cause)
             return [error] * len(batch)
 
@@ -159,29 +159,33 @@ def _log_failure(done: "asyncio.Future[Any]") -> None:
         _log.error("write behind failed", error=str(error))
 
 
-async def _run(connection: AsyncConnection, unit: Unit[Any]) -> Any:  # noqa: ANN401
+async def _driver(connection: AsyncConnection) -> object:
+    return (await connection.get_raw_connection()).driver_connection
+
+
+async def _run(connection: AsyncConnection, driver: object, unit: Unit[Any]) -> "_Outcome":
     try:
-        return await unit(connection)
+        value = await unit(connection)
     except Exception as error:
         raise _UnitFailed(error) from error
+    _refuse_lost(driver)
+    return _Stored(value)
 
 
-async def _run_apart(connection: AsyncConnection, unit: Unit[Any]) -> "_Outcome":
-    outcome: _Outcome
+async def _run_apart(connection: AsyncConnection, driver: object, unit: Unit[Any]) -> "_Outcome":
     try:
         async with connection.begin_nested():
-            outcome = _Stored(await unit(connection))
+            value = await unit(connection)
     except Exception as error:  # noqa: BLE001  (this unit's caller gets it; the batch goes on)
-        outcome = error
-    await _refuse_lost(connection, outcome)
-    return outcome
+        _refuse_lost(driver, error)
+        return error
+    _refuse_lost(driver)
+    return _Stored(value)
 
 
-async def _refuse_lost(connection: AsyncConnection, why: object = None) -> None:
-    """SQLite may end a transaction by itself and then commits nothing without a word."""
-    driver = (await connection.get_raw_connection()).driver_connection
+def _refuse_lost(driver: object, cause: Exception | None = None) -> None:
+    """SQLite may end a transaction by itself, and then commits nothing without a word."""
     if not getattr(driver, "in_transaction", True):
-        cause = why if isinstance(why, Exception) else None
         raise TransactionLost(f"The database undid the transaction; nothing was stored: {cause}") from cause
 
 

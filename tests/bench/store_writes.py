@@ -89,9 +89,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="horde-bench-") as folder:
         url = sys.argv[1] if len(sys.argv) > 1 else f"sqlite:///{folder}/bench.sqlite3"
         rates = asyncio.run(store_rates(url))
-    sys.stdout.write(
-        f"one transaction each: {rates.alone:.0f}/s   grouped: {rates.grouped:.0f}/s   x{rates.ratio:.1f}\n"
-    )
+    figures = f"alone {rates.alone:.0f}/s, grouped {rates.grouped:.0f}/s, {rates.ratio:.1f} times as many"
+    sys.stdout.write(f"jobs stored: {figures}\n")
 
 
 if __name__ == "__main__":
