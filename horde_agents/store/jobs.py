@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.jobs.events import JobEvent
@@ -14,6 +14,12 @@ from horde_agents.jobs.states import FINAL, JobState
 from horde_agents.store import stories
 from horde_agents.store.tables import jobs
 
+#: Built once, because every submission asks it.
+_same_signature = and_(
+    *(jobs.c[name] == bindparam(name) for name in ("signatory", "timestamp_ns", "signature"))
+)
+_SAME_SIGNATURE = select(jobs).where(_same_signature)
+_SAME_REQUEST = select(jobs).where(or_(_same_signature, jobs.c.uuid == bindparam("uuid")))
 _OPEN = [state.value for state in JobState if state not in FINAL]
 
 
@@ -40,12 +46,11 @@ async def add(connection: AsyncConnection, job: StoredJob) -> StoredJob:
 
     The caller compares ``signed_sha256`` to tell a retry from a reused signature.
     """
-    known = await by_signature(connection, job.signatory, job.timestamp_ns, job.signature)
-    if known is None:
-        known = await load(connection, job.uuid)
-    if known is not None:
-        return known
-    await connection.execute(insert(jobs).values(**_columns(job), sequence=0))
+    values = _columns(job)
+    found = [_job(row) for row in await connection.execute(_SAME_REQUEST, values)]
+    if found:
+        return next((known for known in found if known.signature == job.signature), found[0])
+    await connection.execute(insert(jobs), values | {"sequence": 0})
     return job
 
 
@@ -59,12 +64,8 @@ async def by_signature(
     connection: AsyncConnection, signatory: str, timestamp_ns: int, signature: str
 ) -> StoredJob | None:
     """The job made by this signed request, or ``None``."""
-    same = (
-        (jobs.c.signatory == signatory)
-        & (jobs.c.timestamp_ns == timestamp_ns)
-        & (jobs.c.signature == signature)
-    )
-    row = (await connection.execute(select(jobs).where(same))).one_or_none()
+    values = {"signatory": signatory, "timestamp_ns": timestamp_ns, "signature": signature}
+    row = (await connection.execute(_SAME_SIGNATURE, values)).one_or_none()
     return _job(row) if row else None
 
 
@@ -88,6 +89,13 @@ async def record(connection: AsyncConnection, uuid: str, event: JobEvent, at: da
     )
     await stories.append(connection, uuid, row.sequence + 1, event, at)
     return step.job
+
+
+async def save_move(connection: AsyncConnection, job: Job, at: datetime) -> None:
+    """Store the last event of ``job``, whose only writer the caller is."""
+    values = {"state": job.state.value, "sequence": len(job.history)}
+    await connection.execute(update(jobs).where(jobs.c.uuid == job.uuid).values(**values))
+    await stories.append(connection, job.uuid, len(job.history), job.history[-1], at)
 
 
 async def page(

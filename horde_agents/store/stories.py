@@ -23,15 +23,14 @@ async def append(
     connection: AsyncConnection, subject_uuid: str, sequence: int, event: JobEvent, at: datetime
 ) -> None:
     """Add the ``sequence``-th event."""
-    await connection.execute(
-        insert(job_events).values(
-            subject_uuid=subject_uuid,
-            sequence=sequence,
-            kind=kind_of(event),
-            payload_json=event_to_json(event),
-            at=at,
-        )
-    )
+    values = {
+        "subject_uuid": subject_uuid,
+        "sequence": sequence,
+        "kind": kind_of(event),
+        "payload_json": event_to_json(event),
+        "at": at,
+    }
+    await connection.execute(insert(job_events), values)
 
 
 async def told(connection: AsyncConnection, subject_uuid: str, after: int = 0) -> list[Told]:

@@ -65,7 +65,11 @@ def test_processes_that_open_an_empty_database_together_take_turns(store_url: st
         for process in processes:
             assert process.stdout is not None
             process.stdout.readline()
-        failures = [process.communicate(b"go\n")[1].decode() for process in processes]
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+        failures = [process.communicate()[1].decode() for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], failures
 
 
