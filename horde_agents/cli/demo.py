@@ -2,12 +2,14 @@
 
 import asyncio
 import base64
+import io
 import json
 import shutil
 import subprocess
 import tempfile
 import time
 import urllib.request
+import zipfile
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -37,7 +39,8 @@ def demo(
     try:
         with embedded_horde(folder) as horde:
             typer.echo(
-                f"facilitator, validator and miner are ready ({time.monotonic() - begun:.1f} s)", err=True
+                f"devchain, facilitator, validator and miner are ready ({time.monotonic() - begun:.1f} s)",
+                err=True,
             )
             job = asyncio.run(_send(horde))
             receipts = _receipts(horde)
@@ -83,9 +86,6 @@ async def _send(horde: EmbeddedHorde) -> dict[str, Any]:
 
 
 def _poem() -> str:
-    import io
-    import zipfile
-
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr(

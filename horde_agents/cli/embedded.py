@@ -1,5 +1,6 @@
 """A whole horde on this machine: chain and agents as child processes, their files in one folder."""
 
+import asyncio
 import json
 import os
 import signal
@@ -15,9 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from horde_agents.cli.devchain import DevchainRefused, call
 from horde_agents.clients.wallets import create_hotkey_file
 from horde_agents.protocol.signing import Hotkey
 
+NETUID: Final = 12
+_AGENTS: Final = ("facilitator", "validator", "miner")
+_LISTENERS: Final = (
+    "devchain",
+    "facilitator",
+    "miner",
+    "executors",
+    *(f"{name} operators" for name in _AGENTS),
+)
+_STAKE_RAO: Final = 100_000 * 10**9
 _READY_S: Final = 60.0
 _END_S: Final = 45.0
 
@@ -33,71 +45,50 @@ class EmbeddedHorde:
     folder: Path
     facilitator: str
     miner: str
+    chain: str
     operators: Mapping[str, str]
     user_file: Path
     user: Hotkey
     validator: Hotkey
     miner_hotkey: Hotkey
-    processes: "Mapping[str, subprocess.Popen[bytes]]"
+    processes: "dict[str, subprocess.Popen[bytes]]"
 
 
 @contextmanager
-def embedded_horde(folder: Path, slots: int = 1) -> Iterator[EmbeddedHorde]:
+def embedded_horde(
+    folder: Path, slots: int = 1, overrides: Mapping[str, Mapping[str, Any]] | None = None
+) -> Iterator[EmbeddedHorde]:
     """Start everything below ``folder``, wait until it is ready, and end all of it with the block.
+
+    ``overrides`` are settings by agent that go before those of the demo.
 
     Raises:
         EmbeddedFailed: something did not become ready.
     """
     keys = {name: folder / "keys" / name for name in ("user", "validator", "miner")}
     hotkeys = {name: create_hotkey_file(path) for name, path in keys.items()}
-    ports = dict(
-        zip(("facilitator", "miner", "executors", "f-op", "v-op", "m-op"), _free_ports(6), strict=True)
-    )
-    facilitator = f"127.0.0.1:{ports['facilitator']}"
-    configs: dict[str, dict[str, Any]] = {
-        "facilitator": {
-            "database_url": f"sqlite:///{folder}/facilitator.sqlite3",
-            "host": "127.0.0.1",
-            "port": ports["facilitator"],
-            "operator_port": ports["f-op"],
-            "allowed_validators": [hotkeys["validator"]],
-            "log_level": "info",
-        },
-        "miner": {
-            "hotkey_file": str(keys["miner"]),
-            "database_url": f"sqlite:///{folder}/miner.sqlite3",
-            "data_dir": str(folder / "miner"),
-            "host": "127.0.0.1",
-            "port": ports["miner"],
-            "executor_port": ports["executors"],
-            "operator_port": ports["m-op"],
-            "allowed_validators": [hotkeys["validator"]],
-            "slots": {"always_on.test": slots},
-            "executor_env": {"HORDE_EXECUTOR_ALLOW_PRIVATE_ADDRESSES": "true"},
-        },
-        "validator": {
-            "hotkey_file": str(keys["validator"]),
-            "database_url": f"sqlite:///{folder}/validator.sqlite3",
-            "facilitator_urls": [f"ws://{facilitator}/ws/v0/"],
-            "operator_port": ports["v-op"],
-            "debug_miners": [{"hotkey": hotkeys["miner"], "host": "127.0.0.1", "port": ports["miner"]}],
-        },
-    }
-    for name, config in configs.items():
-        _write_config(folder / f"{name}.toml", config)
-    for name in ("facilitator", "validator"):
-        _horde(name, "allow", hotkeys["user"], "--config", str(folder / f"{name}.toml"))
+    ports = dict(zip(_LISTENERS, _free_ports(len(_LISTENERS)), strict=True))
+    for name, config in _configs(folder, keys, ports, slots).items():
+        _write_config(folder / f"{name}.toml", {**config, **(overrides or {}).get(name, {})})
     with ExitStack() as stack:
-        processes = {name: stack.enter_context(_agent(name, folder)) for name in configs}
-        operators = {"facilitator": "f-op", "validator": "v-op", "miner": "m-op"}
-        addresses = {name: f"127.0.0.1:{ports[port]}" for name, port in operators.items()}
-        for name, address in addresses.items():
-            _wait_ready(name, address, processes[name], folder)
+        processes = {"devchain": _started("devchain", folder, _devchain(folder, ports))}
+        stack.callback(_end_all, processes)
+        _populate(ports["devchain"], hotkeys)
+        for name in ("facilitator", "validator"):
+            _horde(name, "allow", hotkeys["user"], "--config", str(folder / f"{name}.toml"))
+        # the miner before the validator, whose first reading of the chain then has its axon
+        operators = {name: f"127.0.0.1:{ports[f'{name} operators']}" for name in _AGENTS}
+        for group in (("facilitator", "miner"), ("validator",)):
+            for name in group:
+                processes[name] = _started(name, folder, _agent(name, folder))
+            for name in group:
+                _wait_ready(name, operators[name], processes[name], folder)
         yield EmbeddedHorde(
             folder,
-            f"http://{facilitator}",
+            f"http://127.0.0.1:{ports['facilitator']}",
             f"http://127.0.0.1:{ports['miner']}",
-            addresses,
+            f"ws://127.0.0.1:{ports['devchain']}",
+            operators,
             keys["user"],
             hotkeys["user"],
             hotkeys["validator"],
@@ -106,24 +97,95 @@ def embedded_horde(folder: Path, slots: int = 1) -> Iterator[EmbeddedHorde]:
         )
 
 
-@contextmanager
-def _agent(name: str, folder: Path) -> "Iterator[subprocess.Popen[bytes]]":
-    process = start_agent(name, folder)
-    try:
-        yield process
-    finally:
-        end_agent(process)
+def _configs(
+    folder: Path, keys: Mapping[str, Path], ports: Mapping[str, int], slots: int
+) -> dict[str, dict[str, Any]]:
+    chain = {"chain_url": f"ws://127.0.0.1:{ports['devchain']}", "netuid": NETUID}
+    return {
+        "facilitator": {
+            **chain,
+            "database_url": f"sqlite:///{folder}/facilitator.sqlite3",
+            "host": "127.0.0.1",
+            "port": ports["facilitator"],
+            "operator_port": ports["facilitator operators"],
+            "chain_poll_s": 5.0,
+        },
+        "miner": {
+            **chain,
+            "hotkey_file": str(keys["miner"]),
+            "database_url": f"sqlite:///{folder}/miner.sqlite3",
+            "data_dir": str(folder / "miner"),
+            "host": "127.0.0.1",
+            "port": ports["miner"],
+            "executor_port": ports["executors"],
+            "operator_port": ports["miner operators"],
+            "axon_ip": "127.0.0.1",
+            "slots": {"always_on.test": slots},
+            "executor_env": {"HORDE_EXECUTOR_ALLOW_PRIVATE_ADDRESSES": "true"},
+        },
+        "validator": {
+            **chain,
+            "hotkey_file": str(keys["validator"]),
+            "database_url": f"sqlite:///{folder}/validator.sqlite3",
+            "facilitator_urls": [f"ws://127.0.0.1:{ports['facilitator']}/ws/v0/"],
+            "operator_port": ports["validator operators"],
+            "chain_poll_s": 5.0,
+        },
+    }
 
 
-def start_agent(name: str, folder: Path) -> "subprocess.Popen[bytes]":
-    """Start one agent from its settings in ``folder``; its log grows there."""
+def _devchain(folder: Path, ports: Mapping[str, int]) -> list[str]:
+    options = {"--journal": folder / "devchain.jsonl", "--port": ports["devchain"], "--netuid": NETUID}
+    return ["devchain", "serve", *(str(word) for option in options.items() for word in option)]
+
+
+def _agent(name: str, folder: Path) -> list[str]:
+    return [name, "serve", "--config", str(folder / f"{name}.toml")]
+
+
+def _populate(port: int, hotkeys: Mapping[str, Hotkey]) -> None:
+    """Register validator and miner, each its own coldkey, once the chain answers."""
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + _READY_S
+    while True:
+        try:
+            for name in ("validator", "miner"):
+                asyncio.run(call(url, "dev_register", [NETUID, hotkeys[name], hotkeys[name]]))
+            asyncio.run(call(url, "dev_setStake", [NETUID, hotkeys["validator"], _STAKE_RAO]))
+        except DevchainRefused as error:
+            if time.monotonic() > deadline:
+                raise EmbeddedFailed(f"The devchain is not ready: {error}") from error
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _end_all(processes: "Mapping[str, subprocess.Popen[bytes]]") -> None:
+    """Those that talk to others first, so that nobody waits for a peer that is gone."""
+    for name in reversed(list(processes)):
+        end_agent(processes[name])
+
+
+def restart_agent(name: str, horde: EmbeddedHorde) -> None:
+    """Start an agent that was killed, from its settings, and wait until it is ready."""
+    horde.processes[name] = _started(name, horde.folder, _agent(name, horde.folder))
+    _wait_ready(name, horde.operators[name], horde.processes[name], horde.folder)
+
+
+def _started(name: str, folder: Path, words: list[str]) -> "subprocess.Popen[bytes]":
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HORDE_")}
+    env = {
+        **kept,
+        "BITTENSOR_RUNTIME_CACHE_DIR": str(folder / "sdk"),
+        "BTCLI_TOKEN_SYMBOLS_CACHE": str(folder / "sdk"),
+    }
     with (folder / f"{name}.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "horde_agents", name, "serve", "--config", str(folder / f"{name}.toml")],
+            [sys.executable, "-m", "horde_agents", *words],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={name: value for name, value in os.environ.items() if not name.startswith("HORDE_")},
+            env=env,
         )
 
 

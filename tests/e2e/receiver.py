@@ -1,5 +1,6 @@
 """A small HTTP server in a thread: takes uploads, serves files; what it got is there to look at."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ class Receiver:
     got: dict[str, bytes] = field(default_factory=dict)
     served: dict[str, bytes] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
+    #: Requests below /held/ wait for this.
+    released: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager
@@ -24,6 +27,7 @@ def receiving() -> Iterator[Receiver]:
 
     class Handler(BaseHTTPRequestHandler):
         def _take(self) -> None:
+            self._hold()
             length = int(self.headers.get("Content-Length", "0"))
             receiver.got[self.path] = self.rfile.read(length)
             self._answer(200, b"taken")
@@ -31,6 +35,7 @@ def receiving() -> Iterator[Receiver]:
         do_PUT = do_POST = _take  # noqa: N815
 
         def do_GET(self) -> None:
+            self._hold()
             if self.path in receiver.redirects:
                 self.send_response(302)
                 self.send_header("Location", receiver.redirects[self.path])
@@ -40,11 +45,16 @@ def receiving() -> Iterator[Receiver]:
             else:
                 self._answer(404, b"")
 
+        def _hold(self) -> None:
+            if self.path.startswith("/held/"):
+                receiver.released.wait(60)
+
         def _answer(self, status: int, body: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            with contextlib.suppress(ConnectionError):  # whoever asked may have been killed
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None: ...
 
@@ -55,6 +65,7 @@ def receiving() -> Iterator[Receiver]:
     try:
         yield receiver
     finally:
+        receiver.released.set()
         server.shutdown()
         thread.join()
         server.server_close()

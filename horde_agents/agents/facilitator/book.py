@@ -56,6 +56,12 @@ class JobBook:
         history = shown_history(job, await stories.told(connection, job.uuid))
         return job_object(job.uuid, body, CreateJob.model_validate(body), history, job.created_at)
 
+    def shown_new(self, job: StoredJob, body: dict[str, Any]) -> dict[str, Any]:
+        """A job that has only been sent, without reading it back."""
+        return job_object(
+            job.uuid, body, CreateJob.model_validate(body), shown_history(job, []), job.created_at
+        )
+
     def _perform(self, step: Moved) -> None:
         for effect in react(step):
             match effect:

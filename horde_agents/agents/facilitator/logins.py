@@ -19,6 +19,7 @@ from horde_agents.store import access, facts, nonces
 
 SUBMIT: Final = "submit"
 _RETRY_S: Final = 30.0
+_LIST_FRESH_S: Final = 1.0
 _CHALLENGE: Final = {"WWW-Authenticate": "Bearer"}
 
 
@@ -29,6 +30,8 @@ class Logins:
     parts: FacilitatorParts
     _key: bytes = field(default=b"", repr=False)
     _issued: dict[str, tuple[float, str]] = field(default_factory=dict, repr=False)
+    _listed: dict[str, access.Entry] = field(default_factory=dict)
+    _listed_s: float = float("-inf")
 
     async def load(self) -> None:
         """Take up the token key, made once."""
@@ -91,11 +94,18 @@ class Logins:
             raise Refused("auth.nonce_invalid", "Nonce expired or not found")
 
     async def _check_allowed(self, hotkey: str, code: str) -> None:
-        async with self.parts.store.reading() as connection:
-            listed = await access.entries(connection, SUBMIT, clock.now())
-        entry = listed.get(hotkey)
+        entry = (await self._list()).get(hotkey)
         if not (entry.allowed if entry else self.parts.settings.allow_unlisted_hotkeys):
             raise Refused(code, "Hotkey not allowed")
+
+    async def _list(self) -> dict[str, access.Entry]:
+        """The allow and deny list; what an operator changes counts within a second."""
+        now_s = clock.monotonic_s()
+        if now_s - self._listed_s > _LIST_FRESH_S:
+            async with self.parts.store.reading() as connection:
+                self._listed = await access.entries(connection, SUBMIT, clock.now())
+            self._listed_s = now_s
+        return self._listed
 
     def _token(self, hotkey: str) -> str:
         expires_at = clock.now().timestamp() + self.parts.settings.token_life_s

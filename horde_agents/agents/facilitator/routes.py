@@ -86,7 +86,9 @@ class Routes:
             owner = await self._who(request)
             body, text = await _object(request)
             job = await self.submissions.submit(owner, body, text, _signature(request))
-            return web.json_response(await self._shown(job), status=201)
+            is_new = job.request_json is text
+            shown = self.book.shown_new(job, body) if is_new else await self._shown(job)
+            return web.json_response(shown, status=201)
 
     async def page(self, request: web.Request) -> web.Response:
         owner = await self._who(request)

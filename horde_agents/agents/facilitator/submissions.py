@@ -49,10 +49,10 @@ class Submissions:
         payload = signed_fields_payload(signed_view(body))
         self._check_signature(owner, signature, payload)
         digest = hashlib.sha256(payload).hexdigest()
-        if (known := await self._known(signature)) is not None:
-            return _same_or_refused(known, digest)
         job = read_create_job(body)
         validator = await self._validator_for(job)
+        if validator is None:
+            return await self._retried(signature, digest, job)
         stored = self._row(owner, text, job, signature, digest, validator)
         frame = self._frame(stored.uuid, body, job, signature)
         kept = await self.parts.store.writer.run(lambda connection: jobs.add(connection, stored))
@@ -89,25 +89,26 @@ class Submissions:
                 "signature.invalid", "Invalid signature provided", "The signature does not cover this body."
             )
 
-    async def _known(self, signature: Signature) -> StoredJob | None:
+    async def _retried(self, signature: Signature, digest: str, job: CreateJob) -> StoredJob:
+        """The job already made by this request, though nobody could take a new one now."""
         async with self.parts.store.reading() as connection:
-            return await jobs.by_signature(
+            known = await jobs.by_signature(
                 connection, signature.signatory, signature.timestamp_ns, signature.signature
             )
+        if known is not None:
+            return _same_or_refused(known, digest)
+        wanted = f"{job.target_validator_hotkey:.64}" if job.target_validator_hotkey else "none"
+        raise Refused("validator.not_available", f"Could not select Validator: {wanted} has no live link.")
 
-    async def _validator_for(self, job: CreateJob) -> str:
+    async def _validator_for(self, job: CreateJob) -> str | None:
         if job.target_validator_hotkey:
-            if self.links.of(job.target_validator_hotkey) is None:
-                message = f"Could not select Validator: {job.target_validator_hotkey:.64} has no live link."
-                raise Refused("validator.not_available", message)
-            return job.target_validator_hotkey
+            return job.target_validator_hotkey if self.links.of(job.target_validator_hotkey) else None
         live = {hotkey: self.stakes.of(hotkey) for hotkey in self.links.live_hotkeys()}
+        if len(live) <= 1:
+            return next(iter(live), None)
         async with self.parts.store.reading() as connection:
             load = {hotkey: await jobs.open_count(connection, hotkey) for hotkey in live}
-        chosen = choose(live, load)
-        if chosen is None:
-            raise Refused("validator.not_available", "Could not select Validator: none has a live link.")
-        return chosen
+        return choose(live, load)
 
     def _row(
         self, owner: str, text: str, job: CreateJob, signature: Signature, digest: str, validator: str
