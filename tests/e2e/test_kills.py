@@ -23,8 +23,11 @@ STAGES = {
 @pytest.fixture(scope="module")
 def fragile(tmp_path_factory: pytest.TempPathFactory, job_image: str) -> Iterator[EmbeddedHorde]:
     assert job_image
-    impatient = {"miner": {"reconnect_grace_s": 2.0}}
-    with embedded_horde(tmp_path_factory.mktemp("fragile"), slots=1, overrides=impatient) as horde:
+    overrides = {
+        "miner": {"reconnect_grace_s": 2.0},
+        "validator": {"incident_pause_s": 0.0, "decline_pause_s": 0.0},  # its faults are ours
+    }
+    with embedded_horde(tmp_path_factory.mktemp("fragile"), slots=1, overrides=overrides) as horde:
         yield horde
 
 
