@@ -10,7 +10,7 @@ import pytest
 
 from horde_agents.cli.embedded import EmbeddedHorde, embedded_horde, restart_agent
 from tests.e2e.receiver import Receiver, receiving
-from tests.e2e.users import as_user, cause_of, ended, job_containers, outcome, reached, request, state_of
+from tests.e2e.users import as_user, cause_of, ended, nothing_left, outcome, reached, request, state_of
 
 #: stage → the status that shows the job is in it
 STAGES = {
@@ -53,7 +53,7 @@ async def test_a_killed_agent_leaves_a_final_state_and_no_container(
             assert cause_of(final)[0] == "executor_disconnected"
         after = await outcome(fragile, request(job_image, "echo", "back in service"))
         assert after["stdout"] == "back in service\n", after["status_history"][-1]
-        assert job_containers() == []
+        await nothing_left()
 
 
 def held(receiver: Receiver, stage: str) -> dict[str, object]:

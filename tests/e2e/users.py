@@ -69,13 +69,15 @@ def cause_of(job: dict[str, Any]) -> tuple[str, str | None]:
     return details["reason"], (details.get("context") or {}).get("cause")
 
 
-def job_containers(*states: str) -> list[str]:
-    """Ids of containers that executors made and that are still there."""
-    filters = [word for state in states for word in ("--filter", f"status={state}")]
+async def nothing_left(limit_s: float = 15) -> None:
+    """Wait until no container that an executor made is on the machine."""
+    async with asyncio.timeout(limit_s):
+        while _job_containers():
+            await asyncio.sleep(0.1)
+
+
+def _job_containers() -> list[str]:
     said = subprocess.run(
-        ["docker", "ps", "-aq", "--filter", "label=horde.job", *filters],
-        capture_output=True,
-        text=True,
-        check=True,
+        ["docker", "ps", "-aq", "--filter", "label=horde.job"], capture_output=True, text=True, check=True
     )
     return said.stdout.split()

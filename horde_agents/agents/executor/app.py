@@ -81,9 +81,11 @@ async def _serve(
         _log.info("attempt over", job=offer.job_uuid, outcome=type(final).__name__)
         if not keeping.done():
             await link.tell(final)
+            await run.clean_up()  # after the report: the user need not wait for it
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(link.acknowledged.wait(), _ACK_S)
     finally:
+        await run.clean_up()
         for task in (beating, cancel, stopping):
             task.cancel()
 

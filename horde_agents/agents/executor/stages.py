@@ -43,6 +43,7 @@ class JobRun:
     tell: Tell
     stage: Stage = Stage.EXECUTOR_STARTUP
     begun_s: float = field(default_factory=monotonic_s)
+    _made: tuple[JobContainer, Workspace] | None = None
 
     async def prepare(self, image_name: str) -> Image:
         """Have the image here, by digest.
@@ -58,21 +59,37 @@ class JobRun:
         return image
 
     async def run(self, spec: JobSpec, image: Image) -> Finished:
-        """Everything after *executor ready*.
+        """Everything after *executor ready*; the caller calls ``clean_up`` once it has reported the end.
 
         Raises:
-            StageFailed: the job cannot be completed.
+            StageFailed: the job cannot be completed; by then nothing of it is left.
         """
         workspace = Workspace.make(self.settings.work_dir, self.settings.slot_id, spec.uuid)
         container = JobContainer(self.engine, self.settings, workspace, Capture())
+        self._made = (container, workspace)
         budget = RunningBudget(monotonic_s() + spec.limits.leeway_s)
         try:
             with _engine_faults():
                 await self._volumes(spec, workspace, budget)
                 await self._execute(spec, image, container, budget)
                 return await self._results(spec, workspace, container, budget)
-        finally:
-            await self._clean_up(container, workspace)
+        except BaseException:
+            await self.clean_up()
+            raise
+
+    async def clean_up(self) -> None:
+        """Remove container and directories; runs to its end even when the job is being cancelled."""
+        if self._made is None:
+            return
+        (container, workspace), self._made = self._made, None
+
+        async def clean() -> None:
+            try:
+                await container.remove()
+            finally:
+                await asyncio.to_thread(clear, workspace.root)
+
+        await asyncio.shield(asyncio.create_task(clean()))
 
     async def _volumes(self, spec: JobSpec, workspace: Workspace, budget: RunningBudget) -> None:
         self.stage = Stage.VOLUME_DOWNLOAD
@@ -117,17 +134,6 @@ class JobRun:
                 raise StageFailed(container.with_output(failure.event)) from failure
             raise
         return Finished(Role.EXECUTOR, stdout, stderr, artifacts, answers)
-
-    async def _clean_up(self, container: JobContainer, workspace: Workspace) -> None:
-        """Runs to its end even when the job is being cancelled."""
-
-        async def clean() -> None:
-            try:
-                await container.remove()
-            finally:
-                await asyncio.to_thread(clear, workspace.root)
-
-        await asyncio.shield(asyncio.create_task(clean()))
 
 
 def _write_logs(folder: Path, stdout: str, stderr: str) -> None:
