@@ -9,6 +9,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from horde_agents.runtime.settings import SettingsWrong
+
 #: A named condition for readiness: ``None`` when fine, else a sentence that says what is wrong.
 Check: TypeAlias = Callable[[], str | None]
 
@@ -36,12 +38,20 @@ def health_app(checks: Mapping[str, Check], registry: CollectorRegistry) -> web.
 async def listening(
     app: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
-    """Serve ``app`` on ``host:port`` (0 = any free one) and yield the port."""
+    """Serve ``app`` on ``host:port`` (0 = any free one) and yield the port.
+
+    Raises:
+        SettingsWrong: the address is taken, not this machine's, or not for this user.
+    """
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port, ssl_context=tls)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            why = f"Cannot listen on {host}:{port}: {error.strerror}. Free it, or set another host or port."
+            raise SettingsWrong(why) from error
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()

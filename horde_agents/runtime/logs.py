@@ -3,22 +3,17 @@
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
-#: Keys whose values are replaced, whoever logs them.
-_SECRET_KEYS: Final = frozenset(
-    {"token", "secret", "password", "authorization", "seed", "mnemonic", "private_key"}
-)
-_HIDDEN: Final = "[hidden]"
+from horde_agents.runtime.redaction import shown
 
 
 def hide_secrets(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace values whose key names a secret."""
-    for key in line:
-        if key.lower() in _SECRET_KEYS:
-            line[key] = _HIDDEN
+    """Replace what must not get out, wherever in the line it stands."""
+    for name in line:
+        line[name] = shown(name, line[name])
     return line
 
 
@@ -29,7 +24,6 @@ def set_up_logs(agent: str, level: str = "info") -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        hide_secrets,
     ]
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer()
@@ -39,6 +33,7 @@ def set_up_logs(agent: str, level: str = "info") -> None:
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
+            hide_secrets,
             renderer,
         ],
     )

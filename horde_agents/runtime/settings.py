@@ -1,7 +1,7 @@
 """Reads an agent's settings from one TOML file and the environment, and refuses what it does not know.
 
 A setting ``port`` of the agent ``miner`` comes from ``HORDE_MINER_PORT``, else from the file, else it
-has its default. Lists and maps are JSON in the environment.
+has its default. In the environment maps are JSON, and lists are JSON or have commas between them.
 """
 
 import json
@@ -11,17 +11,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+
+from horde_agents.runtime.redaction import HIDDEN, names_secret, shown
 
 S = TypeVar("S", bound="AgentSettings")
+
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+#: Names end in their unit.
+_UNITS: Final = {"_s": "seconds", "_bytes": "bytes", "_blocks": "blocks", "_tao": "TAO", "_port": "TCP port"}
 
 
 class AgentSettings(BaseModel):
     """What every agent's settings model derives from; values never change after start."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("log_level", check_fields=False)
+    @classmethod
+    def _known_level(cls, level: str) -> str:
+        if level.lower() not in LOG_LEVELS:
+            raise ValueError(f"use one of {', '.join(LOG_LEVELS)}")
+        return level.lower()
 
 
 class SettingsWrong(Exception):
@@ -35,6 +49,7 @@ class SettingRow:
     name: str
     env_name: str
     type_name: str
+    unit: str
     default: str
     description: str
 
@@ -52,7 +67,7 @@ def load_settings(
     for env_name, text in environ.items():
         if env_name.startswith(prefix):
             name = env_name.removeprefix(prefix).lower()
-            values[name] = _from_text(text)
+            values[name] = _from_text(text, env_name, model.model_fields.get(name))
             sources[name] = f"environment variable {env_name}"
     _refuse_unknown(model, values, sources)
     try:
@@ -63,16 +78,28 @@ def load_settings(
 
 def settings_rows(model: type[AgentSettings], agent: str) -> list[SettingRow]:
     """Every setting of ``model``, for the reference page."""
-    return [
-        SettingRow(
-            name,
-            f"HORDE_{agent.upper()}_{name.upper()}",
-            getattr(field.annotation, "__name__", str(field.annotation)),
-            "required" if field.is_required() else repr(field.get_default(call_default_factory=True)),
-            field.description or "",
-        )
-        for name, field in model.model_fields.items()
-    ]
+    prefix = f"HORDE_{agent.upper()}_"
+    return [_row(name, field, prefix) for name, field in model.model_fields.items()]
+
+
+def _row(name: str, field: FieldInfo, prefix: str) -> SettingRow:
+    annotation = field.annotation
+    is_plain = isinstance(annotation, type) and get_origin(annotation) is None
+    default = field.get_default(call_default_factory=True, validated_data={})
+    return SettingRow(
+        name,
+        prefix + name.upper(),
+        annotation.__name__ if is_plain and annotation else str(annotation).replace("typing.", ""),
+        next((unit for end, unit in _UNITS.items() if f"_{name}".endswith(end)), ""),
+        "required" if field.is_required() else json.dumps(_plain(default)),
+        field.description or "",
+    )
+
+
+def _plain(default: object) -> object:
+    if isinstance(default, tuple | frozenset | set):
+        return list(default)
+    return default if isinstance(default, str | int | float | list | dict | None) else str(default)
 
 
 def _from_file(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -85,13 +112,17 @@ def _from_file(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
     return values, dict.fromkeys(values, f"file {file}")
 
 
-def _from_text(text: str) -> Any:  # noqa: ANN401  (whatever JSON holds; the model judges it)
-    if text[:1] in "[{":
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
-    return text
+def _from_text(text: str, env_name: str, field: FieldInfo | None) -> Any:  # noqa: ANN401  (for the model)
+    kind = get_origin(field.annotation) if field else None
+    if kind not in {list, tuple, set, frozenset, dict}:
+        return text
+    if kind is not dict and text[:1] != "[":
+        return [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        remedy = 'write a list as ["a", "b"], a map as {"a": 1}'
+        raise SettingsWrong(f"Environment variable {env_name} is no JSON ({error}): {remedy}.") from error
 
 
 def _refuse_unknown(
@@ -110,8 +141,11 @@ def _refuse_unknown(
 
 def _sentence(error: ValidationError, sources: Mapping[str, str], prefix: str) -> str:
     first = error.errors(include_url=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else "settings"
-    if first["type"] == "missing":
+    if not first["loc"]:  # a rule about several settings; its text names them
+        return f"The settings contradict each other: {first['msg']}."
+    top, name = str(first["loc"][0]), ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing" and name == top:
         return f"Setting {name!r} is missing: set it in the file or as {prefix}{name.upper()}."
-    where = sources.get(name, "its default")
-    return f"Setting {name!r} from {where} is wrong: {first['msg']} (given: {first['input']!r})."
+    where = sources.get(top, "its default")
+    given = HIDDEN if names_secret(top) else repr(shown(name, first["input"]))
+    return f"Setting {name!r} from {where} is wrong: {first['msg']} (given: {given})."

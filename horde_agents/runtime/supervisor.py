@@ -6,13 +6,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from horde_agents.runtime.backoff import delays_s
+from horde_agents.runtime.clock import monotonic_s
 from horde_agents.runtime.logs import get_logger
 
 Loop: TypeAlias = Callable[[], Awaitable[None]]
 
+#: A loop that ran this long has recovered: when it ends again, it is started again at once.
+_HEALTHY_S: Final = 60.0
 _log = get_logger(__name__)
 
 
@@ -40,20 +43,36 @@ class Supervisor:
             await asyncio.wait(set(self._spawned), timeout=patience_s)
 
     async def stop(self) -> None:
-        """Cancel spawned work, then the loops, last started first."""
-        for task in [*self._spawned, *reversed(self._tasks)]:
+        """Cancel spawned work, then the loops, last started first; each is over before the next."""
+        await self._cancel_spawned()
+        for task in reversed(self._tasks):
             task.cancel()
             await asyncio.wait([task])
+            await self._cancel_spawned()  # what the loop spawned as it ended
+
+    async def _cancel_spawned(self) -> None:
+        while self._spawned:
+            for task in self._spawned:
+                task.cancel()
+            await asyncio.wait(set(self._spawned))
 
 
 async def _kept(name: str, loop: Loop) -> None:
-    delays = delays_s(0.5, 30.0, Random())  # noqa: S311  (spreads restarts, guards nothing)
     while True:
-        try:
-            await loop()
-        except Exception:  # noqa: BLE001  (a supervisor's duty: log, wait, start again)
-            _log.exception("loop crashed", loop=name)
-        await asyncio.sleep(next(delays))
+        for delay_s in delays_s(0.5, 30.0, Random()):  # noqa: S311  (spreads restarts, guards nothing)
+            if not await _ended_early(name, loop):
+                break
+            await asyncio.sleep(delay_s)
+
+
+async def _ended_early(name: str, loop: Loop) -> bool:
+    """Run ``loop``; False when it did well for so long that its next crash is a new story."""
+    started_s = monotonic_s()
+    try:
+        await loop()
+    except Exception:  # noqa: BLE001  (a supervisor's duty: log, wait, start again)
+        _log.exception("loop crashed", loop=name)
+    return monotonic_s() - started_s < _HEALTHY_S
 
 
 async def _once(name: str, work: Awaitable[None]) -> None:
@@ -65,13 +84,18 @@ async def _once(name: str, work: Awaitable[None]) -> None:
 
 @asynccontextmanager
 async def supervised() -> AsyncIterator[Supervisor]:
-    """A supervisor whose loops all end with the block."""
+    """A supervisor whose loops all end with the block; the block's own error comes out as it is."""
+    failure: Exception | None = None
     async with asyncio.TaskGroup() as group:
         supervisor = Supervisor(group)
         try:
             yield supervisor
+        except Exception as error:  # noqa: BLE001  (raised again below, outside the group that would wrap it)
+            failure = error
         finally:
             await supervisor.stop()
+    if failure is not None:
+        raise failure
 
 
 async def until_told_to_stop() -> None:

@@ -193,10 +193,15 @@ def _refuse_lost(driver: object, cause: Exception | None = None) -> None:
 async def writing(engine: AsyncEngine) -> AsyncIterator[Writer]:
     """A writer that has stored everything it was given when the block ends."""
     writer = Writer(engine)
+    failure: Exception | None = None
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(writer._serve(), name="store writer")
         try:
             yield writer
+        except Exception as error:  # noqa: BLE001  (raised again below, outside the group that would wrap it)
+            failure = error
         finally:
             await writer._stop()
-            await asyncio.wait([serving])  # a block that ends with an error would cancel it
+            await asyncio.wait([serving])
+    if failure is not None:
+        raise failure

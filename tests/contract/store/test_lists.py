@@ -75,12 +75,8 @@ async def test_a_job_is_judged_once(store: Store) -> None:
         await store.writer.run(lambda c: reports.add_cheat_report(c, "job", "trusted", details, {}, AT))
         for _ in range(2)
     ]
-    judged = [
-        await store.writer.run(
-            partial(reports.add_feedback, job_uuid="job", result_correctness=n, expected_s=None, at=AT)
-        )
-        for n in (0.5, 1.0)
-    ]
+    judge = partial(reports.add_feedback, job_uuid="job", expected_s=None, at=AT)
+    judged = [await store.writer.run(partial(judge, result_correctness=value)) for value in (0.5, 1.0)]
     assert (reported, judged) == ([True, False], [True, False])
     async with store.reading() as connection:
         found = await reports.load_feedback(connection, "job")
