@@ -146,9 +146,7 @@ def test_a_wrong_secret_is_not_shown(tmp_path: Path) -> None:
 def test_every_setting_has_a_row_for_the_reference() -> None:
     rows = {row.name: row for row in settings_rows(_Settings, "miner")}
     assert list(rows) == list(_Settings.model_fields)
-    shown: list[Any] = [
-        (rows[name].unit, rows[name].default) for name in ("grace_s", "port", "peers", "token")
-    ]
+    shown = [(rows[name].unit, rows[name].default) for name in ("grace_s", "port", "peers", "token")]
     assert shown == [("seconds", "1.5"), ("TCP port", "8000"), ("", "[]"), ("", '"**********"')]
     assert rows["hotkeys"].type_name == "list[str]"
     assert rows["port"].env_name == "HORDE_MINER_PORT"
