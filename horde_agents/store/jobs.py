@@ -20,6 +20,14 @@ _same_signature = and_(
 )
 _SAME_SIGNATURE = select(jobs).where(_same_signature)
 _SAME_REQUEST = select(jobs).where(or_(_same_signature, jobs.c.uuid == bindparam("uuid")))
+_STANDING = select(jobs.c.state, jobs.c.sequence, jobs.c.validator_hotkey).where(
+    jobs.c.uuid == bindparam("wanted")
+)
+_MOVE = (
+    update(jobs)
+    .where(jobs.c.uuid == bindparam("wanted"))
+    .values(state=bindparam("new_state"), sequence=bindparam("new_sequence"))
+)
 _OPEN = [state.value for state in JobState if state not in FINAL]
 
 
@@ -69,24 +77,23 @@ async def by_signature(
     return _job(row) if row else None
 
 
-async def record(connection: AsyncConnection, uuid: str, event: JobEvent, at: datetime) -> Job | Ignored:
+async def record(
+    connection: AsyncConnection, uuid: str, event: JobEvent, at: datetime, told_by: str | None = None
+) -> Job | Ignored:
     """Apply ``event`` to the stored job and append it to the story.
 
     Raises:
-        LookupError: no such job.
+        LookupError: no such job, or ``told_by`` is not its validator.
         NotAuthorised: the event's origin may not report it.
     """
-    row = (
-        await connection.execute(select(jobs.c.state, jobs.c.sequence).where(jobs.c.uuid == uuid))
-    ).one_or_none()
-    if row is None:
-        raise LookupError(f"job {uuid} is not in this database")
+    row = (await connection.execute(_STANDING, {"wanted": uuid})).one_or_none()
+    if row is None or told_by not in {None, row.validator_hotkey}:
+        raise LookupError(f"job {uuid} is not in this database, or another validator's")
     step = advance(Job(uuid, JobState(row.state)), event)
     if isinstance(step, Ignored):
         return step
-    await connection.execute(
-        update(jobs).where(jobs.c.uuid == uuid).values(state=step.job.state.value, sequence=row.sequence + 1)
-    )
+    moved = {"wanted": uuid, "new_state": step.job.state.value, "new_sequence": row.sequence + 1}
+    await connection.execute(_MOVE, moved)
     await stories.append(connection, uuid, row.sequence + 1, event, at)
     return step.job
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from horde_agents.agents.facilitator.parts import FacilitatorParts
 from horde_agents.agents.facilitator.reactions import CountEnd, WakeFollowers, react
 from horde_agents.jobs.events import JobEvent
-from horde_agents.jobs.lifecycle import RULES, Ignored, Moved
+from horde_agents.jobs.lifecycle import RULES, Ignored, Moved, NotAuthorised
 from horde_agents.jobs.states import JobState
 from horde_agents.protocol.rest_api import CreateJob, StatusEntry, job_object
 from horde_agents.protocol.status_updates import metadata_of
@@ -26,20 +26,27 @@ class JobBook:
 
     parts: FacilitatorParts
 
-    async def happened(self, uuid: str, event: JobEvent) -> Moved | Ignored:
+    async def happened(self, uuid: str, event: JobEvent, told_by: str | None = None) -> Moved | Ignored:
         """Apply ``event``; it is on disk before anybody hears of it.
 
+        ``told_by`` is the validator that says so; only a job's own validator may.
+
         Raises:
-            LookupError: no such job.
+            LookupError: no such job, or not that validator's.
             NotAuthorised: the event's origin may not report it.
         """
         at = clock.now()
 
-        async def record(connection: AsyncConnection) -> Moved | Ignored:
-            result = await jobs.record(connection, uuid, event, at)
+        async def record(connection: AsyncConnection) -> Moved | Ignored | LookupError | NotAuthorised:
+            try:
+                result = await jobs.record(connection, uuid, event, at, told_by)
+            except (LookupError, NotAuthorised) as refusal:
+                return refusal  # raised below: a unit that raises makes its whole group run again
             return result if isinstance(result, Ignored) else Moved(result)
 
         step = await self.parts.store.writer.run(record)
+        if isinstance(step, LookupError | NotAuthorised):
+            raise step
         if isinstance(step, Moved):
             self._perform(step)
         return step

@@ -37,7 +37,6 @@ from horde_agents.protocol.signing import from_hex, hotkey_of, verify
 from horde_agents.protocol.status_updates import event_of_update
 from horde_agents.runtime.clock import monotonic_s
 from horde_agents.runtime.logs import get_logger
-from horde_agents.store import jobs
 
 PATH: Final = "/ws/v0/"
 _PING_S: Final = 60.0
@@ -148,15 +147,13 @@ class ValidatorDoor:
         return None
 
     async def _update(self, link: Link, update: V0JobStatusUpdate) -> Response:
-        async with self.parts.store.reading() as connection:
-            job = await jobs.load(connection, update.uuid)
-        if job is None or job.validator_hotkey != link.hotkey:
-            return error_response("job.not_found", f"Job {update.uuid:.64} is not a job of this validator.")
         event = event_of_update(update)
         if event is None:
             return error_response("job.integrity_error", "`sent` is the facilitator's own status.")
         try:
-            step = await self.book.happened(update.uuid, event)
+            step = await self.book.happened(update.uuid, event, told_by=link.hotkey)
+        except LookupError:
+            return error_response("job.not_found", f"Job {update.uuid:.64} is not a job of this validator.")
         except NotAuthorised as error:
             return error_response("job.integrity_error", str(error))
         if isinstance(step, Ignored):
