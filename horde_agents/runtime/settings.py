@@ -6,12 +6,14 @@ has its default. In the environment maps are JSON, and lists are JSON or have co
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_origin
+from types import UnionType
+from typing import Any, Final, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -21,6 +23,7 @@ from horde_agents.runtime.redaction import HIDDEN, names_secret, shown
 S = TypeVar("S", bound="AgentSettings")
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+_MODULE: Final = re.compile(r"\b[a-z_]\w*\.(?=\w)")
 #: Names end in their unit.
 _UNITS: Final = {"_s": "seconds", "_bytes": "bytes", "_blocks": "blocks", "_tao": "TAO", "_port": "TCP port"}
 
@@ -89,7 +92,7 @@ def _row(name: str, field: FieldInfo, prefix: str) -> SettingRow:
     return SettingRow(
         name,
         prefix + name.upper(),
-        annotation.__name__ if is_plain and annotation else str(annotation).replace("typing.", ""),
+        annotation.__name__ if is_plain and annotation else _MODULE.sub("", str(annotation)),
         next((unit for end, unit in _UNITS.items() if f"_{name}".endswith(end)), ""),
         "required" if field.is_required() else json.dumps(_plain(default)),
         field.description or "",
@@ -113,16 +116,29 @@ def _from_file(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _from_text(text: str, env_name: str, field: FieldInfo | None) -> Any:  # noqa: ANN401  (for the model)
-    kind = get_origin(field.annotation) if field else None
-    if kind not in {list, tuple, set, frozenset, dict}:
+    kind = _kind(field) if field else str
+    if kind not in {list, dict}:
         return text
-    if kind is not dict and text[:1] != "[":
+    if kind is list and text[:1] != "[":
         return [part.strip() for part in text.split(",") if part.strip()]
     try:
         return json.loads(text)
     except ValueError as error:
         remedy = 'write a list as ["a", "b"], a map as {"a": 1}'
         raise SettingsWrong(f"Environment variable {env_name} is no JSON ({error}): {remedy}.") from error
+
+
+def _kind(field: FieldInfo) -> type:
+    """``list`` or ``dict`` for what is written as JSON, else ``str``."""
+    annotation = field.annotation
+    is_union = get_origin(annotation) in {Union, UnionType}
+    for option in get_args(annotation) if is_union else (annotation,):
+        plain = get_origin(option) or option
+        if plain in {list, tuple, set, frozenset}:
+            return list
+        if plain is dict or (isinstance(plain, type) and issubclass(plain, BaseModel)):
+            return dict
+    return str
 
 
 def _refuse_unknown(

@@ -31,7 +31,9 @@ class ValidatorSettings(AgentSettings):
     """What an operator may set."""
 
     hotkey_file: Path = Field(description="Unencrypted hotkey file of the validator's wallet.")
-    database_url: str = Field("sqlite:///validator.sqlite3", description="sqlite:///path or postgresql://…")
+    database_url: str = Field(
+        "sqlite:///validator.sqlite3", description="sqlite:///path or postgresql://user@host/name."
+    )
     facilitator_urls: tuple[str, ...] = Field(
         (), description="WebSocket addresses of the facilitators served, e.g. ws://127.0.0.1:9000/ws/v0/."
     )

@@ -20,6 +20,7 @@ class _Settings(AgentSettings):
     name: str = Field(default="", description="Any text.")
     grace_s: float = Field(default=1.5, description="How long it waits.")
     peers: tuple[_Peer, ...] = Field(default=(), description="Whom it knows.")
+    guard: _Peer | None = Field(default=None, description="Whom it asks.")
     hotkeys: list[str] = Field(default_factory=list, description="Whom it serves.")
     slots: dict[str, int] = Field(default_factory=dict, description="What it keeps.")
     token: SecretStr = Field(default=SecretStr("none"), description="What nobody may see.")
@@ -53,6 +54,10 @@ def test_the_environment_goes_before_the_file_and_the_file_before_the_default(tm
 @pytest.mark.parametrize("text", ["ann,bob", " ann , bob ", '["ann", "bob"]'])
 def test_a_list_in_the_environment_is_json_or_has_commas(text: str) -> None:
     assert _load(HORDE_MINER_HOTKEYS=text).hotkeys == ["ann", "bob"]
+
+
+def test_a_group_of_values_in_the_environment_is_json() -> None:
+    assert _load(HORDE_MINER_GUARD='{"host": "a", "port": 2}').guard == _Peer(host="a", port=2)
 
 
 def test_an_empty_list_may_be_written_as_nothing() -> None:
