@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.jobs.events import JobEvent
@@ -18,6 +19,10 @@ from horde_agents.store.tables import jobs
 _same_signature = and_(
     *(jobs.c[name] == bindparam(name) for name in ("signatory", "timestamp_ns", "signature"))
 )
+_ADD = {
+    "sqlite": sqlite.insert(jobs).on_conflict_do_nothing().inline(),
+    "postgresql": postgresql.insert(jobs).on_conflict_do_nothing().inline(),
+}
 _SAME_SIGNATURE = select(jobs).where(_same_signature)
 _SAME_REQUEST = select(jobs).where(or_(_same_signature, jobs.c.uuid == bindparam("uuid")))
 _STANDING = select(jobs.c.state, jobs.c.sequence, jobs.c.validator_hotkey).where(
@@ -55,11 +60,11 @@ async def add(connection: AsyncConnection, job: StoredJob) -> StoredJob:
     The caller compares ``signed_sha256`` to tell a retry from a reused signature.
     """
     values = _columns(job)
+    added = await connection.execute(_ADD[connection.dialect.name], values | {"sequence": 0})
+    if added.rowcount == 1:
+        return job
     found = [_job(row) for row in await connection.execute(_SAME_REQUEST, values)]
-    if found:
-        return next((known for known in found if known.signature == job.signature), found[0])
-    await connection.execute(insert(jobs), values | {"sequence": 0})
-    return job
+    return next((known for known in found if known.signature == job.signature), found[0])
 
 
 async def load(connection: AsyncConnection, uuid: str) -> StoredJob | None:
