@@ -182,3 +182,33 @@ async def test_a_caller_that_went_away_disturbs_nobody(store: Store) -> None:
     gone.cancel()
     await stays
     assert "stays" in await _names(store)
+
+
+@pytest.mark.postgres
+async def test_a_connection_that_the_server_cut_is_made_anew(postgres_url: str) -> None:
+    cut_others = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+    )
+    async with open_store(postgres_url) as store:
+        await store.writer.run(_put("before"))
+        async with store.reading() as connection:
+            await connection.execute(cut_others)
+        await store.writer.run(_put("after"))
+        await store.writer.run(lambda connection: connection.execute(cut_others))
+        assert await _names(store) == {"before", "after"}
+
+
+async def test_a_full_disk_fails_the_write_that_it_stops_and_no_later_one(tmp_path: Path) -> None:
+    async def fill(connection: AsyncConnection) -> None:
+        pages = (await connection.execute(text("PRAGMA page_count"))).scalar_one()
+        await connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+        await facts.put(connection, "large", "x" * 1_000_000)
+
+    async with open_store(f"sqlite:///{tmp_path}/store.sqlite3") as store:
+        await store.writer.run(_put("before"))
+        with pytest.raises(Exception, match="database or disk is full"):
+            await store.writer.run(fill)
+        await store.writer.run(lambda connection: connection.execute(text("PRAGMA max_page_count = 100000")))
+        await store.writer.run(_put("after"))
+        assert await _names(store) == {"before", "after"}
