@@ -12,8 +12,8 @@ from horde_agents.agents.executor.outcome import StageFailed
 from horde_agents.agents.executor.settings import ExecutorSettings
 from horde_agents.agents.executor.stages import JobRun, cancelled_event, stopped_event
 from horde_agents.agents.executor.workspace import clear, slot_folder
-from horde_agents.clients.docker import DockerEngine, Engine, EngineFault
-from horde_agents.jobs.events import HordeFailed, JobEvent
+from horde_agents.clients.docker import DockerEngine, Engine
+from horde_agents.jobs.events import Finished, HordeFailed, JobEvent
 from horde_agents.jobs.faults import HordeFaultReason
 from horde_agents.jobs.states import Role
 from horde_agents.protocol.job_frames import V0InitialJobRequest, limits_of
@@ -23,6 +23,8 @@ from horde_agents.runtime.logs import get_logger
 
 #: Seconds to wait for the miner to acknowledge the final report.
 _ACK_S: Final = 60.0
+#: Seconds after which an executor that is ready gives up on the job's request.
+_REQUEST_S: Final = 120.0
 #: How the holder, and the kernel when the holder is gone, tell an executor to end at once.
 STOP_NOW: Final = signal.SIGINT
 _log = get_logger(__name__)
@@ -79,9 +81,12 @@ async def _serve(
             await asyncio.wait([work])
         final = _final(work, cancel, keeping)
         _log.info("attempt over", job=offer.job_uuid, outcome=type(final).__name__)
+        if not isinstance(final, Finished):
+            await run.clean_up()  # a job that failed has ended before anybody hears of it
         if not keeping.done():
             await link.tell(final)
-            await run.clean_up()  # after the report: the user need not wait for it
+        await run.clean_up()  # after the report: the user of a job that finished need not wait for it
+        if not keeping.done():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(link.acknowledged.wait(), _ACK_S)
     finally:
@@ -106,14 +111,18 @@ def _final(
 async def _work(offer: V0InitialJobRequest, run: JobRun, link: MinerLink) -> JobEvent:
     try:
         image = await run.prepare(offer.docker_image or "")
-        request = await link.requests.get()
+        async with asyncio.timeout(_REQUEST_S):
+            request = await link.requests.get()
         if request.docker_image and request.docker_image != offer.docker_image:
-            image = await run.engine.image(request.docker_image)
+            image = await run.image(request.docker_image)
         return await run.run(job_spec(offer, request, limits_of(offer)), image)
     except StageFailed as failure:
         return failure.event
-    except (EngineFault, OSError, ValueError) as error:
-        _log.exception("attempt broke")
+    except TimeoutError:
+        message = f"No job request came within {_REQUEST_S:.0f} s of the executor being ready."
+        return HordeFailed(Role.EXECUTOR, HordeFaultReason.UNHANDLED_TIMEOUT, message)
+    except Exception as error:  # noqa: BLE001  (outermost frame of a job: whatever broke, its owner must hear)
+        _log.exception("attempt broke", job=offer.job_uuid)
         return HordeFailed(
             Role.EXECUTOR, HordeFaultReason.UNHANDLED_EXCEPTION, f"The executor failed: {error}"
         )
@@ -137,6 +146,8 @@ async def _offered(
     if offer.done():
         return offer.result()
     offer.cancel()
+    if keeping.done():
+        keeping.result()  # a link that ends by itself has failed: the holder waits before it tries again
     return None
 
 
