@@ -5,10 +5,14 @@ Errors, by remedy::
     EngineFault
     ├── EngineAway        no daemon answers: the node's operator must start it
     ├── ImageMissing      no such image, or its registry says no: the user must name another
+    ├── ImageRefused      no registry could serve a name like this: the user must name another
+    ├── PlanRefused       image, user, command or directories do not fit together: the user's to correct
     └── EngineRefused     the daemon answered with an error; the text is the daemon's
 """
 
 import asyncio
+import posixpath
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +29,21 @@ T = TypeVar("T")
 _CALL_S: Final = 120
 _NANO: Final = 1_000_000_000
 _TMP: Final = "/tmp"  # noqa: S108  (inside the container)
+_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/@-]{0,499}")
+#: What the daemon answers, as 500 or 400, when what it was asked to run is at fault and not the machine.
+_PLAN_FAULTS: Final = (
+    "unable to find user",
+    "no matching entries",
+    "is not a directory",
+    "invalid mount",
+    "invalid volume specification",
+    "Duplicate mount point",
+    "executable file not found",
+    "permission denied: unknown",
+    "no such file or directory: unknown",
+    "error mounting",
+    "argument list too long",
+)
 
 
 class EngineFault(Exception):
@@ -39,8 +58,20 @@ class ImageMissing(EngineFault):
     """The image cannot be had."""
 
 
+class ImageRefused(EngineFault):
+    """The name is no image's name."""
+
+
+class PlanRefused(EngineFault):
+    """What was to be run does not fit together."""
+
+
 class EngineRefused(EngineFault):
-    """The daemon answered with an error."""
+    """The daemon answered with an error; ``status`` is its HTTP status."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +129,14 @@ class Engine(Protocol):
     async def ended(self, container: str) -> Ended:
         """Wait until it has ended."""
 
-    async def stop(self, container: str, grace_s: int) -> None:
-        """SIGTERM, then SIGKILL after ``grace_s``; a container that is gone is fine."""
+    async def kill(self, container: str) -> None:
+        """SIGKILL; a container that has ended or is gone is fine."""
 
-    async def written_bytes(self, container: str) -> int:
-        """Bytes it has written outside its binds."""
+    async def written_bytes(self, container: str) -> int | None:
+        """Bytes it has written outside its binds; ``None`` when the engine cannot tell."""
+
+    async def processes(self, container: str) -> list[int]:
+        """Its process ids as the host sees them."""
 
     async def remove(self, container: str) -> None:
         """Kill and remove it with what it made; a container that is gone is fine."""
@@ -114,27 +148,33 @@ class Engine(Protocol):
 class DockerEngine:
     """The Docker daemon that the environment names."""
 
-    def __init__(self) -> None:
+    def __init__(self, call_s: float = _CALL_S) -> None:
         self._api: APIClient | None = None
+        self._call_s = call_s
 
     async def image(self, name: str) -> Image:
         return await _in_thread(lambda: self._image(name))
 
     async def create(self, plan: ContainerPlan) -> str:
-        return await _in_thread(lambda: self._create(plan))
+        with _plan_faults():
+            return await _in_thread(lambda: self._create(plan))
 
     async def start(self, container: str, take: Callable[[bytes | None, bytes | None], None]) -> None:
-        output = await _in_thread(lambda: self._attach_and_start(container))
+        with _plan_faults():
+            output = await _in_thread(lambda: self._attach_and_start(container))
         await _in_thread(lambda: _drain(output, take))
 
     async def ended(self, container: str) -> Ended:
         return await _in_thread(lambda: self._ended(container))
 
-    async def stop(self, container: str, grace_s: int) -> None:
-        await _in_thread(lambda: self._ignoring_gone(lambda api: api.stop(container, timeout=grace_s)))
+    async def kill(self, container: str) -> None:
+        await _in_thread(lambda: self._ignoring_gone(lambda api: api.kill(container)))
 
-    async def written_bytes(self, container: str) -> int:
+    async def written_bytes(self, container: str) -> int | None:
         return await _in_thread(lambda: self._written_bytes(container))
+
+    async def processes(self, container: str) -> list[int]:
+        return await _in_thread(lambda: self._processes(container))
 
     async def remove(self, container: str) -> None:
         await _in_thread(
@@ -150,17 +190,21 @@ class DockerEngine:
 
     def _connected(self) -> APIClient:
         if self._api is None:
-            self._api = APIClient(version="1.41", timeout=_CALL_S, **kwargs_from_env())
+            self._api = APIClient(version="1.41", timeout=self._call_s, **kwargs_from_env())
         return self._api
 
     def _image(self, name: str) -> Image:
+        if not _NAME.fullmatch(name) or ".." in name:
+            raise ImageRefused(f"{name!r:.120} is no name of an image")
         api = self._connected()
         reference = _by_digest(api, name)
         try:
             found = api.inspect_image(reference)
         except ImageNotFound:
-            api.pull(reference)
+            _pull(api, reference)
             found = api.inspect_image(reference)
+        except APIError as error:
+            raise _name_fault(name, error) from error
         config = found.get("Config") or {}
         return Image(reference, tuple(sorted(config.get("Volumes") or ())))
 
@@ -191,10 +235,19 @@ class DockerEngine:
         state = api.inspect_container(container)["State"]
         return Ended(status, out_of_memory=bool(state.get("OOMKilled")))
 
-    def _written_bytes(self, container: str) -> int:
+    def _written_bytes(self, container: str) -> int | None:
         api = self._connected()
         url = api._url("/containers/{0}/json", container)
-        return int(api._result(api._get(url, params={"size": 1}), json=True).get("SizeRw") or 0)
+        size = int(api._result(api._get(url, params={"size": 1}), json=True).get("SizeRw") or 0)
+        return size if size >= 0 else None  # the daemon says -1 where it cannot follow the paths
+
+    def _processes(self, container: str) -> list[int]:
+        try:
+            table = self._connected().top(container)
+        except APIError:
+            return []  # it has just ended
+        column = table["Titles"].index("PID")
+        return [int(row[column]) for row in table["Processes"]]
 
     def _ignoring_gone(self, call: Callable[[APIClient], object]) -> None:
         try:
@@ -215,10 +268,24 @@ def _by_digest(api: APIClient, name: str) -> str:
     except APIError as error:
         try:
             return str(api.inspect_image(name)["Id"])
-        except ImageNotFound:
-            raise ImageMissing(f"{name}: {error.explanation or error}") from error
+        except APIError:
+            raise _name_fault(name, error) from error
     repository, _, tag = name.rpartition(":")
     return f"{repository if repository and '/' not in tag else name}@{digest}"
+
+
+def _pull(api: APIClient, reference: str) -> None:
+    try:
+        api.pull(reference)
+    except APIError as error:
+        if "no space left" in str(error.explanation):
+            raise
+        raise ImageMissing(f"{reference}: {error.explanation or error}") from error
+
+
+def _name_fault(name: str, error: APIError) -> EngineFault:
+    kind = ImageRefused if error.status_code == 400 else ImageMissing
+    return kind(f"{name:.200}: {error.explanation or error}")
 
 
 def _host_config(api: APIClient, plan: ContainerPlan) -> Any:  # noqa: ANN401  (the SDK's own dict)
@@ -237,9 +304,15 @@ def _host_config(api: APIClient, plan: ContainerPlan) -> Any:  # noqa: ANN401  (
         ipc_mode="private",
         init=True,
         log_config=LogConfig(type="none"),
-        tmpfs=dict.fromkeys((_TMP, *plan.image.declared_volumes), tmpfs_options),
+        tmpfs=dict.fromkeys(_scratch_paths(plan), tmpfs_options),
         device_requests=_gpus(sandbox.gpu_uuids),
     )
+
+
+def _scratch_paths(plan: ContainerPlan) -> list[str]:
+    """Temporary files and the image's VOLUMEs; the latter would be unbounded directories of the host."""
+    declared = (posixpath.normpath(path) for path in plan.image.declared_volumes)
+    return [path for path in dict.fromkeys((_TMP, *declared)) if path not in plan.binds.values()]
 
 
 def _gpus(uuids: tuple[str, ...]) -> list[DeviceRequest] | None:
@@ -265,9 +338,20 @@ def _translated() -> Iterator[None]:
     except (ImageNotFound, NotFound) as error:
         raise ImageMissing(str(error.explanation or error)) from error
     except APIError as error:
-        raise EngineRefused(str(error.explanation or error)) from error
+        raise EngineRefused(str(error.explanation or error), error.status_code or 0) from error
     except (DockerException, RequestException, OSError) as error:
         raise EngineAway(f"The Docker daemon does not answer: {error}") from error
+
+
+@contextmanager
+def _plan_faults() -> Iterator[None]:
+    """Tells what the user asked for wrongly from what the machine failed to do."""
+    try:
+        yield
+    except EngineRefused as error:
+        if error.status == 400 or any(text in str(error) for text in _PLAN_FAULTS):
+            raise PlanRefused(str(error)) from error
+        raise
 
 
 async def _in_thread(call: Callable[[], T]) -> T:

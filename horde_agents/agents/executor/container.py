@@ -2,16 +2,18 @@
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
+from horde_agents.agents.executor.binds import binds_of
 from horde_agents.agents.executor.capture import Capture
+from horde_agents.agents.executor.hidden_files import hidden_bytes
 from horde_agents.agents.executor.outcome import StageFailed
 from horde_agents.agents.executor.settings import ExecutorSettings
-from horde_agents.agents.executor.workspace import Workspace
-from horde_agents.clients.docker import ContainerPlan, Ended, Engine, Image, Sandbox
+from horde_agents.agents.executor.workspace import TooDeep, Workspace
+from horde_agents.clients.docker import ContainerPlan, Ended, Engine, EngineFault, Image, Sandbox
 from horde_agents.jobs.events import JobFailed
 from horde_agents.jobs.faults import Cause, JobFaultReason, Stage
-from horde_agents.jobs.spec import OUTPUT_DIR, VOLUME_DIR, JobSpec
+from horde_agents.jobs.spec import JobSpec
 from horde_agents.jobs.states import Role
 
 SLOT_LABEL: Final = "horde.slot"
@@ -22,13 +24,14 @@ _WATCH_S: Final = 1.0
 
 @dataclass(slots=True)
 class JobContainer:
-    """One job's container; the engine removes it with ``remove`` whatever happened."""
+    """One job's container; ``remove`` leaves nothing of it, whatever happened."""
 
     engine: Engine
     settings: ExecutorSettings
     workspace: Workspace
     capture: Capture
-    _id: str | None = None
+    _creating: "asyncio.Task[str] | None" = None
+    _unmeasured: int = 0
 
     async def run(self, spec: JobSpec, image: Image) -> None:
         """Run to the end.
@@ -36,8 +39,8 @@ class JobContainer:
         Raises:
             StageFailed: non-zero exit, out of memory or space; the job's own fault.
         """
-        self._id = await self.engine.create(self._plan(spec, image))
-        ended = await self._watched(self._id)
+        self._creating = asyncio.create_task(self.engine.create(self._plan(spec, image)))
+        ended = await self._watched(await asyncio.shield(self._creating))
         if ended.out_of_memory:
             message = f"The container used more than its {self.settings.memory_bytes} bytes of memory."
             raise self._fault(
@@ -47,44 +50,66 @@ class JobContainer:
             message = f"The container ended with exit code {ended.exit_status}."
             raise self._fault(JobFaultReason.NONZERO_RETURN_CODE, message, ended.exit_status, None)
 
-    async def stop(self) -> None:
-        """End it now, politely first."""
-        if self._id:
-            await self.engine.stop(self._id, self.settings.stop_grace_s)
-
     async def remove(self) -> None:
-        """Leave nothing of it on the machine."""
-        if self._id:
-            await self.engine.remove(self._id)
+        """Leave nothing of it on the machine, also when it was still being created."""
+        if self._creating is None:
+            return
+        try:
+            container = await self._creating
+        except EngineFault:
+            return  # it never came to be
+        await self.engine.remove(container)
+        self._creating = None
 
     async def _watched(self, container: str) -> Ended:
-        over: asyncio.Future[StageFailed] = asyncio.get_running_loop().create_future()
-        async with asyncio.TaskGroup() as group:
-            watch = group.create_task(self._watch(container, over))
-            output = group.create_task(self.engine.start(container, self.capture.take))
-            await _first(output, over)
-            if over.done():
-                await self.engine.stop(container, self.settings.stop_grace_s)
-            await output
-            ended = await self.engine.ended(container)
-            watch.cancel()
-        if over.done():
-            raise over.result()
-        return ended
+        life = asyncio.create_task(self._life(container))
+        watch = asyncio.create_task(self._excess(container))
+        try:
+            await asyncio.wait({life, watch}, return_when=asyncio.FIRST_COMPLETED)
+            if life.done():
+                ended = life.result()
+                excess = await self._excess_of_folders()
+                if excess:
+                    raise self._too_much(excess)
+                return ended
+            await self.engine.kill(container)
+            raise self._too_much(watch.result())
+        finally:
+            for task in (life, watch):
+                task.cancel()
+            await asyncio.wait({life, watch})
 
-    async def _watch(self, container: str, over: "asyncio.Future[StageFailed]") -> None:
-        while not over.done():
+    async def _life(self, container: str) -> Ended:
+        await self.engine.start(container, self.capture.take)
+        return await self.engine.ended(container)
+
+    async def _excess(self, container: str) -> str:
+        """Look again and again, until the job has gone over a bound; says which."""
+        while True:
             await asyncio.sleep(_WATCH_S)
             printed = self.capture.total_bytes
             if printed > self.settings.output_bytes:
-                message = f"The container printed {printed} bytes; {self.settings.output_bytes} are allowed."
-                over.set_result(self._fault(JobFaultReason.UNKNOWN, message, None, Cause.SPACE_EXCEEDED))
-                return
-            written = await asyncio.to_thread(self.workspace.written_bytes)
-            written += await self.engine.written_bytes(container)
-            if written > self.settings.space_bytes:
-                message = f"The job has written {written} bytes; {self.settings.space_bytes} are allowed."
-                over.set_result(self._fault(JobFaultReason.UNKNOWN, message, None, Cause.SPACE_EXCEEDED))
+                return f"The container printed {printed} bytes; {self.settings.output_bytes} are allowed."
+            own = await self.engine.written_bytes(container)
+            self._unmeasured = self._unmeasured + 1 if own is None else 0
+            if self._unmeasured > 1:
+                return "The container nested its folders so deeply that they cannot be measured."
+            processes = await self.engine.processes(container)
+            own = (own or 0) + await asyncio.to_thread(hidden_bytes, processes)
+            if excess := await self._excess_of_folders(own):
+                return excess
+
+    async def _excess_of_folders(self, other_bytes: int = 0) -> str | None:
+        try:
+            written = other_bytes + await asyncio.to_thread(self.workspace.written_bytes)
+        except TooDeep as error:
+            return f"The job's {error}."
+        if written <= self.settings.space_bytes:
+            return None
+        return f"The job has written {written} bytes; {self.settings.space_bytes} are allowed."
+
+    def _too_much(self, message: str) -> StageFailed:
+        return self._fault(JobFaultReason.UNKNOWN, message, None, Cause.SPACE_EXCEEDED)
 
     def _fault(
         self, reason: JobFaultReason, message: str, exit_status: int | None, cause: Cause | None
@@ -99,9 +124,6 @@ class JobContainer:
 
     def _plan(self, spec: JobSpec, image: Image) -> ContainerPlan:
         settings = self.settings
-        binds = {str(self.workspace.volume): VOLUME_DIR, str(self.workspace.output): OUTPUT_DIR}
-        if spec.artifacts_dir:
-            binds[str(self.workspace.artifacts)] = spec.artifacts_dir
         args = spec.args
         if spec.raw_script is not None and not args:
             args = ("python", "-c", spec.raw_script)
@@ -110,7 +132,7 @@ class JobContainer:
             image=image,
             args=args,
             env=spec.env,
-            binds=binds,
+            binds=binds_of(spec, self.workspace),
             labels={SLOT_LABEL: settings.slot_id, JOB_LABEL: spec.uuid},
             sandbox=Sandbox(
                 settings.memory_bytes,
@@ -120,8 +142,3 @@ class JobContainer:
                 tuple(settings.gpu_uuids) if spec.gpu else (),
             ),
         )
-
-
-async def _first(work: "asyncio.Future[None]", signal: "asyncio.Future[StageFailed]") -> None:
-    waits: list[asyncio.Future[Any]] = [work, signal]
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

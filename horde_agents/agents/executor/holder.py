@@ -18,6 +18,9 @@ from horde_agents.runtime.logs import get_logger
 
 _PR_SET_PDEATHSIG: Final = 1
 _FAILED: Final = 1
+#: Seconds an executor gets on top of the drain time to clean up and have its report acknowledged.
+_CLEANING_S: Final = 90.0
+_POLL_S: Final = 0.02
 _log = get_logger(__name__)
 
 
@@ -67,6 +70,7 @@ def _fork(settings: ExecutorSettings) -> int:
         return child
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.umask(0o022)  # jobs of any user read what is put in place for them
     end_with_parent(STOP_NOW)
     if os.getppid() != parent:  # it went between fork and prctl
         os._exit(_FAILED)
@@ -92,8 +96,18 @@ def _reaped(child: int) -> int:
 
 
 def _end(child: int, settings: ExecutorSettings) -> None:
-    """SIGTERM lets a running job finish within the drain time; the child ends it itself after that."""
+    """SIGTERM lets a running job finish within the drain time; the child ends it itself after that.
+
+    One that hangs is killed; its container is ended by the next executor of the slot.
+    """
+    deadline_s = time.monotonic() + settings.drain_s + _CLEANING_S
     with contextlib.suppress(ProcessLookupError, ChildProcessError):
         os.kill(child, signal.SIGTERM)
-        _reaped(child)
+        while os.waitpid(child, os.WNOHANG) == (0, 0):
+            if time.monotonic() > deadline_s:
+                _log.error("executor hangs, killing it", slot=settings.slot_id)
+                os.kill(child, signal.SIGKILL)
+                _reaped(child)
+                break
+            time.sleep(_POLL_S)
     _log.info("slot given up", slot=settings.slot_id)

@@ -53,6 +53,7 @@ class MinerLink:
     _job_uuid: str | None = None
     _told: list[str] = field(default_factory=list)
     _socket: aiohttp.ClientWebSocketResponse | None = None
+    _away_since_s: float = 0.0
 
     @property
     def is_busy(self) -> bool:
@@ -65,18 +66,21 @@ class MinerLink:
         Raises:
             MinerLost: a job runs and the miner has been away longer than the grace.
         """
-        delays = delays_s(0.05, 5.0, Random())  # noqa: S311  (spreads reconnects)
-        away_since = monotonic_s()
+        self._away_since_s = monotonic_s()
         async with aiohttp.ClientSession() as session:
             while True:
-                try:
-                    await self._connected(session)
-                    away_since, delays = monotonic_s(), delays_s(0.05, 5.0, Random())  # noqa: S311
-                except (aiohttp.ClientError, OSError, TimeoutError, MinerRefused, MalformedFrame) as error:
-                    _log.warning("miner link failed", error=str(error) or repr(error))
-                if self._job_uuid and monotonic_s() - away_since > self.settings.reconnect_grace_s:
-                    raise MinerLost(f"no miner for {self.settings.reconnect_grace_s:g} s")
-                await asyncio.sleep(next(delays))
+                delays, away_since_s = delays_s(0.05, 5.0, Random()), self._away_since_s  # noqa: S311
+                while away_since_s == self._away_since_s:  # until a connection has come and gone
+                    try:
+                        await self._connected(session)
+                    except (aiohttp.ClientError, OSError, MinerRefused, MalformedFrame) as error:
+                        _log.warning("miner link failed", error=str(error) or repr(error))
+                    if (
+                        self._job_uuid
+                        and monotonic_s() - self._away_since_s > self.settings.reconnect_grace_s
+                    ):
+                        raise MinerLost(f"no miner for {self.settings.reconnect_grace_s:g} s")
+                    await asyncio.sleep(next(delays))
 
     async def tell(self, event: JobEvent) -> None:
         """Report ``event``; it is sent again on every later connection until the final acknowledgement."""
@@ -93,19 +97,19 @@ class MinerLink:
 
     async def _connected(self, session: aiohttp.ClientSession) -> None:
         token = self.settings.token.get_secret_value()
-        async with session.ws_connect(
-            f"wss://{self.settings.miner_address}{PATH}",
-            ssl=_trusting(self.settings.certificate_file),
-            headers={"Authorization": f"Bearer {token}"},
-            heartbeat=20.0,
-            max_msg_size=MAX_FRAME_BYTES,
-        ) as socket:
+        async with (
+            asyncio.timeout(_WELCOME_S) as limit,
+            session.ws_connect(
+                f"wss://{self.settings.miner_address}{PATH}",
+                ssl=_trusting(self.settings.certificate_file),
+                headers={"Authorization": f"Bearer {token}"},
+                heartbeat=20.0,
+                max_msg_size=MAX_FRAME_BYTES,
+            ) as socket,
+        ):
             await socket.send_str(render(self._hello()))
-            welcome = read_from_miner(await socket.receive_str(timeout=_WELCOME_S))
-            if not isinstance(welcome, HordeWelcome):
-                why = welcome.details if isinstance(welcome, GenericError) else welcome.message_type
-                raise MinerRefused(f"the miner answered the greeting with: {why}")
-            self.heartbeat_s = welcome.heartbeat_s
+            self.heartbeat_s = (await _greeting(socket)).heartbeat_s
+            limit.reschedule(None)
             for text in self._told:
                 await socket.send_str(text)
             self._socket = socket
@@ -113,6 +117,7 @@ class MinerLink:
                 await self._receive(socket)
             finally:
                 self._socket = None
+                self._away_since_s = monotonic_s()
 
     def _hello(self) -> HordeExecutorHello:
         settings = self.settings
@@ -156,6 +161,17 @@ class MinerLink:
             await self._socket.send_str(text)
         except (aiohttp.ClientError, ConnectionError) as error:
             _log.warning("report not sent, will be repeated", error=repr(error))
+
+
+async def _greeting(socket: aiohttp.ClientWebSocketResponse) -> HordeWelcome:
+    message = await socket.receive()
+    if message.type is not aiohttp.WSMsgType.TEXT:
+        raise MinerRefused(f"the miner closed the link instead of greeting: {socket.close_code}")
+    frame = read_from_miner(message.data)
+    if not isinstance(frame, HordeWelcome):
+        why = frame.details if isinstance(frame, GenericError) else frame.message_type
+        raise MinerRefused(f"the miner answered the greeting with: {why}")
+    return frame
 
 
 def _trusting(certificate_file: Path) -> ssl.SSLContext:

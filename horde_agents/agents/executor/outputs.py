@@ -1,6 +1,7 @@
 """Reads what a job left behind, as if an enemy had arranged it: component by component, plain files only."""
 
 import base64
+import itertools
 import os
 import stat
 import zipfile
@@ -12,6 +13,9 @@ from typing import BinaryIO, Final
 
 #: Artifacts at or above this many bytes are left out (wire note F.3.1).
 MAX_ARTIFACT_BYTES: Final = 1_000_000
+#: All artifacts of a job together: a report has to fit into a frame.
+MAX_ARTIFACTS_BYTES: Final = 24 * 1024 * 1024
+MAX_ZIP_BYTES: Final = 2 * 1024**3
 MAX_ZIP_FILES: Final = 1_000
 _MAX_DEPTH: Final = 100
 _CHUNK_BYTES: Final = 256 * 1024
@@ -48,16 +52,27 @@ def opened(folder: Path, relative_path: str) -> Iterator[OutputFile]:
 
 
 def collect_artifacts(folder: Path, artifacts_dir: str) -> dict[str, str]:
-    """Top-level plain files below a million bytes, as container path → base64 text."""
+    """Top-level plain files below a million bytes, as container path → base64 text.
+
+    Raises:
+        OutputRefused: all together would not fit into a report.
+    """
     found: dict[str, str] = {}
-    for name in sorted(path.name for path in folder.iterdir()):
+    total = 0
+    for name in sorted(os.listdir(folder)):  # noqa: PTH208
         try:
             with opened(folder, name) as file:
                 content = file.stream.read(MAX_ARTIFACT_BYTES)
         except OutputRefused:
             continue
-        if len(content) < MAX_ARTIFACT_BYTES:
-            found[f"{artifacts_dir.rstrip('/')}/{name}"] = base64.b64encode(content).decode()
+        if len(content) >= MAX_ARTIFACT_BYTES:
+            continue
+        total += len(name) + len(content)
+        if total > MAX_ARTIFACTS_BYTES:
+            raise OutputRefused(
+                f"The artifacts together are over {MAX_ARTIFACTS_BYTES} bytes; upload large results instead."
+            )
+        found[f"{artifacts_dir.rstrip('/')}/{name}"] = base64.b64encode(content).decode()
     return found
 
 
@@ -67,18 +82,22 @@ def zip_output(folder: Path, archive: Path) -> None:
     Raises:
         OutputRefused: too many files or too deep.
     """
-    names = list(_plain_files(folder))
+    names = list(itertools.islice(_plain_files(folder), MAX_ZIP_FILES + 1))
     if len(names) > MAX_ZIP_FILES:
-        raise OutputRefused(f"/output has {len(names)} files; {MAX_ZIP_FILES} is the most")
+        raise OutputRefused(f"/output has more than {MAX_ZIP_FILES} files")
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
         for name in names:
             with opened(folder, name) as file, packed.open(name, "w", force_zip64=True) as sink:
                 while chunk := file.stream.read(_CHUNK_BYTES):
                     sink.write(chunk)
+            if archive.stat().st_size > MAX_ZIP_BYTES:
+                raise OutputRefused(f"/output packs to more than {MAX_ZIP_BYTES} bytes")
 
 
 def _open(folder: Path, relative_path: str) -> int:
     *parents, name = relative_path.split("/")
+    if not {"", ".", ".."}.isdisjoint((*parents, name)):
+        raise OutputRefused(f"{relative_path:.200} is no plain relative path")
     if len(parents) > _MAX_DEPTH:
         raise OutputRefused(f"{relative_path:.120} is deeper than {_MAX_DEPTH} folders")
     here = os.open(folder, _FOLDER)

@@ -39,9 +39,6 @@ class ExecutorSettings(AgentSettings):
     output_bytes: int = Field(
         default=256 * _MIB, gt=0, description="Bytes of standard output and error together."
     )
-    stop_grace_s: int = Field(
-        default=2, ge=0, description="Seconds between SIGTERM and SIGKILL for a container."
-    )
     reconnect_grace_s: float = Field(
         default=30.0, ge=0, description="Seconds a job goes on without its miner."
     )

@@ -1,20 +1,21 @@
 """One attempt from its image to its report: one stage after another, each within the running budget."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from horde_agents.agents.executor.capture import Capture
+from horde_agents.agents.executor.binds import artifacts_folder
+from horde_agents.agents.executor.capture import LOG_NAMES, Capture
 from horde_agents.agents.executor.container import JobContainer
 from horde_agents.agents.executor.outcome import StageFailed, horde_fault, job_fault
-from horde_agents.agents.executor.outputs import collect_artifacts
+from horde_agents.agents.executor.outputs import OutputRefused, collect_artifacts
 from horde_agents.agents.executor.settings import ExecutorSettings
 from horde_agents.agents.executor.uploads import upload_outputs
 from horde_agents.agents.executor.volumes import place_volumes
 from horde_agents.agents.executor.workspace import Workspace, clear
-from horde_agents.clients.docker import Engine, EngineFault, Image, ImageMissing
+from horde_agents.clients.docker import Engine, EngineFault, Image, ImageMissing, ImageRefused, PlanRefused
 from horde_agents.jobs.budget import STARTUP_S, RunningBudget
 from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.jobs.events import (
@@ -30,8 +31,10 @@ from horde_agents.jobs.faults import Cause, HordeFaultReason, JobFaultReason, St
 from horde_agents.jobs.spec import JobSpec
 from horde_agents.jobs.states import Role
 from horde_agents.runtime.clock import monotonic_s
+from horde_agents.runtime.logs import get_logger
 
 Tell = Callable[[JobEvent], Awaitable[None]]
+_log = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -43,7 +46,8 @@ class JobRun:
     tell: Tell
     stage: Stage = Stage.EXECUTOR_STARTUP
     begun_s: float = field(default_factory=monotonic_s)
-    _made: tuple[JobContainer, Workspace] | None = None
+    _workspace: Workspace | None = None
+    _container: JobContainer | None = None
 
     async def prepare(self, image_name: str) -> Image:
         """Have the image here, by digest.
@@ -52,44 +56,52 @@ class JobRun:
             StageFailed: it cannot be had; the user's fault or this node's.
         """
         limit_s = CATALOGUE[self.settings.executor_class].spin_up_s + STARTUP_S
-        with _engine_faults():
-            async with _within(monotonic_s() + limit_s, self.stage, limit_s):
-                image = await self.engine.image(image_name)
+        async with _within(monotonic_s() + limit_s, self.stage, limit_s):
+            image = await self.image(image_name)
         await self.tell(ExecutorReady(Role.EXECUTOR))
         return image
 
-    async def run(self, spec: JobSpec, image: Image) -> Finished:
-        """Everything after *executor ready*; the caller calls ``clean_up`` once it has reported the end.
+    async def image(self, name: str) -> Image:
+        """``name`` by digest, as in ``prepare``.
 
         Raises:
-            StageFailed: the job cannot be completed; by then nothing of it is left.
+            StageFailed: it cannot be had.
         """
-        workspace = Workspace.make(self.settings.work_dir, self.settings.slot_id, spec.uuid)
-        container = JobContainer(self.engine, self.settings, workspace, Capture())
-        self._made = (container, workspace)
+        with _engine_faults():
+            return await self.engine.image(name)
+
+    async def run(self, spec: JobSpec, image: Image) -> Finished:
+        """Everything after *executor ready*; ``clean_up`` has to follow, whatever comes of it.
+
+        Raises:
+            StageFailed: the job cannot be completed.
+        """
+        if spec.streaming_certificate is not None:
+            raise horde_fault(
+                HordeFaultReason.STREAMING_FAILED, "This executor does not serve streaming jobs."
+            )
+        self._workspace = workspace = Workspace.make(self.settings.work_dir, self.settings.slot_id)
+        sends = bool(spec.uploads or spec.system_output)
+        capture = Capture.into(workspace.root, self.settings.output_bytes) if sends else Capture()
+        self._container = container = JobContainer(self.engine, self.settings, workspace, capture)
         budget = RunningBudget(monotonic_s() + spec.limits.leeway_s)
-        try:
-            with _engine_faults():
-                await self._volumes(spec, workspace, budget)
-                await self._execute(spec, image, container, budget)
-                return await self._results(spec, workspace, container, budget)
-        except BaseException:
-            await self.clean_up()
-            raise
+        with _engine_faults():
+            await self._volumes(spec, workspace, budget)
+            await self._execute(spec, image, container, budget)
+            return await self._results(spec, workspace, container, budget)
 
     async def clean_up(self) -> None:
-        """Remove container and directories; runs to its end even when the job is being cancelled."""
-        if self._made is None:
-            return
-        (container, workspace), self._made = self._made, None
-
-        async def clean() -> None:
-            try:
+        """Remove container and directories; what resists is left to the slot's next executor."""
+        container, workspace = self._container, self._workspace
+        self._container = self._workspace = None
+        try:
+            if container is not None:
                 await container.remove()
-            finally:
+                container.capture.close()
+            if workspace is not None:
                 await asyncio.to_thread(clear, workspace.root)
-
-        await asyncio.shield(asyncio.create_task(clean()))
+        except (EngineFault, OSError) as error:
+            _log.warning("not cleaned up, the next executor will", error=str(error))
 
     async def _volumes(self, spec: JobSpec, workspace: Workspace, budget: RunningBudget) -> None:
         self.stage = Stage.VOLUME_DOWNLOAD
@@ -121,11 +133,12 @@ class JobRun:
     ) -> Finished:
         self.stage = Stage.RESULT_UPLOAD
         stdout, stderr = container.capture.stdout.text(), container.capture.stderr.text()
-        artifacts = collect_artifacts(workspace.artifacts, spec.artifacts_dir) if spec.artifacts_dir else {}
         try:
             async with _within(budget.extend(spec.limits.upload_s), self.stage, spec.limits.upload_s):
+                artifacts = await asyncio.to_thread(_artifacts, spec, workspace)
+                container.capture.close()
                 if spec.uploads or spec.system_output:
-                    _write_logs(workspace.output, stdout, stderr)
+                    await asyncio.to_thread(_place_logs, workspace)
                 answers = await upload_outputs(
                     spec, workspace.output, allow_private=self.settings.allow_private_addresses
                 )
@@ -136,14 +149,22 @@ class JobRun:
         return Finished(Role.EXECUTOR, stdout, stderr, artifacts, answers)
 
 
-def _write_logs(folder: Path, stdout: str, stderr: str) -> None:
-    """The job may have put a link or folder of these names there: never write through it."""
-    for name, text in (("stdout.txt", stdout), ("stderr.txt", stderr)):
-        path = folder / name
-        if path.is_symlink() or path.is_file():
-            path.unlink()
-        if not path.exists():
-            path.write_text(text)
+def _artifacts(spec: JobSpec, workspace: Workspace) -> dict[str, str]:
+    if not spec.artifacts_dir:
+        return {}
+    try:
+        return collect_artifacts(artifacts_folder(spec, workspace), spec.artifacts_dir)
+    except OutputRefused as error:
+        raise job_fault(
+            JobFaultReason.UNKNOWN, Stage.RESULT_UPLOAD, str(error), Cause.SPACE_EXCEEDED
+        ) from error
+
+
+def _place_logs(workspace: Workspace) -> None:
+    """A folder of that name stays the job's; anything else gives way, and no link is followed."""
+    for name in LOG_NAMES:
+        with contextlib.suppress(IsADirectoryError):
+            (workspace.root / name).replace(workspace.output / name)
 
 
 @asynccontextmanager
@@ -163,13 +184,17 @@ def _engine_faults() -> Iterator[None]:
     """Says whose fault it is when the container engine does not do its part."""
     try:
         yield
-    except ImageMissing as error:
+    except (ImageMissing, ImageRefused) as error:
+        cause = Cause.IMAGE_REFUSED if isinstance(error, ImageRefused) else Cause.IMAGE_NOT_FOUND
         raise job_fault(
             JobFaultReason.DOWNLOAD_FAILED,
             Stage.EXECUTOR_STARTUP,
             f"The image cannot be had: {error}",
-            Cause.IMAGE_NOT_FOUND,
+            cause,
         ) from error
+    except PlanRefused as error:
+        message = f"The container cannot be started as asked: {error}"
+        raise job_fault(JobFaultReason.UNKNOWN, Stage.EXECUTION, message) from error
     except EngineFault as error:
         raise horde_fault(
             HordeFaultReason.GENERIC_ERROR, f"The container engine failed: {error}", Cause.DOCKER_FAILED

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
 from horde_agents.agents.executor.outcome import StageFailed, job_fault
 from horde_agents.agents.executor.outputs import OutputFile, OutputRefused, opened, zip_output
-from horde_agents.agents.executor.web import TRIES, FetchRefused, check_url, guarded_session
+from horde_agents.agents.executor.web import TRIES, FetchRefused, check_url, guarded_session, parsed
 from horde_agents.jobs.faults import Cause, JobFaultReason, Stage
 from horde_agents.jobs.spec import FilePost, FilePut, JobSpec, Upload, ZipPost, ZipPut
 
 _UPLOAD_S: Final = 300.0
 _ANSWER_BYTES: Final = 10 * 1024 * 1024
+#: The answers of all receivers together, as JSON text: a report has to fit into a frame.
+_ANSWERS_CHARACTERS: Final = 10 * 1024 * 1024
 _ZIP_NAME: Final = "output.zip"
 _PAUSE_S: Final = 1.0
 
@@ -36,6 +39,8 @@ async def upload_outputs(spec: JobSpec, folder: Path, *, allow_private: bool) ->
     try:
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(guarded_session(allow_private=allow_private))
+            if any(isinstance(upload, ZipPost | ZipPut) for _, upload in wanted):
+                await asyncio.to_thread(zip_output, folder, folder.with_name(_ZIP_NAME))
             files = [stack.enter_context(_source(upload, folder)) for _, upload in wanted]
             sends = [
                 _sending(session, upload, file, allow_private=allow_private)
@@ -44,6 +49,8 @@ async def upload_outputs(spec: JobSpec, folder: Path, *, allow_private: bool) ->
             answers = await _together(sends)
     except OutputRefused as error:
         raise _failed(str(error), Cause.OUTPUT_MISSING) from error
+    if sum(map(len, answers)) > _ANSWERS_CHARACTERS:
+        raise _failed("answers: all together do not fit into a report", Cause.UPLOAD_REFUSED)
     return {key: answer for (key, _), answer in zip(wanted, answers, strict=True)}
 
 
@@ -59,10 +66,7 @@ def _key(upload: Upload) -> str:
 def _source(upload: Upload, folder: Path) -> Any:  # noqa: ANN401  (a context manager of OutputFile)
     if isinstance(upload, FilePost | FilePut):
         return opened(folder, upload.relative_path)
-    archive = folder.with_name(_ZIP_NAME)
-    if not archive.exists():
-        zip_output(folder, archive)
-    return opened(archive.parent, archive.name)
+    return opened(folder.parent, _ZIP_NAME)
 
 
 async def _together(sends: Sequence[Callable[[], Any]]) -> list[str]:
@@ -83,7 +87,7 @@ def _sending(
             await asyncio.sleep(_PAUSE_S * number)
             try:
                 async with asyncio.timeout(_UPLOAD_S):
-                    check_url(URL(upload.url), allow_private=allow_private)
+                    check_url(parsed(upload.url), allow_private=allow_private)
                     return await _send_once(session, upload, file)
             except FetchRefused as error:
                 raise _failed(f"{_key(upload)}: {error}", Cause.UPLOAD_REFUSED) from error
@@ -91,8 +95,10 @@ def _sending(
                 last = str(error)
                 if not error.may_pass:
                     break
+            except ValueError as error:  # a header or field that HTTP cannot carry
+                raise _failed(f"{_key(upload)}: {error!s:.300}", Cause.UPLOAD_REFUSED) from error
             except (aiohttp.ClientError, OSError) as error:
-                last = str(error)
+                last = str(error) or repr(error)
         raise _failed(f"{_key(upload)}: {last:.300}", Cause.UPLOAD_REFUSED)
 
     return send
@@ -118,7 +124,7 @@ async def _send_once(session: aiohttp.ClientSession, upload: Upload, file: Outpu
 
 
 def _request(session: aiohttp.ClientSession, upload: Upload, file: OutputFile) -> Any:  # noqa: ANN401
-    headers = dict(upload.signed_headers) if isinstance(upload, FilePost | FilePut) else {}
+    headers = CIMultiDict(upload.signed_headers if isinstance(upload, FilePost | FilePut) else {})
     match upload:
         case FilePut() | ZipPut():
             headers["Content-Length"] = str(file.size_bytes)

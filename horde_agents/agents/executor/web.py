@@ -1,5 +1,6 @@
 """HTTP for volumes and uploads: guarded addresses, few redirects, sizes counted while they stream."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ _CHUNK_BYTES: Final = 256 * 1024
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CONNECT_S: Final = 10.0
 _SILENCE_S: Final = 30.0
+_PAUSE_S: Final = 0.5
 
 
 class FetchRefused(Exception):
@@ -54,7 +56,8 @@ class Fetcher:
         last: Exception | None = None
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
-        for _ in range(TRIES):
+        for number in range(TRIES):
+            await asyncio.sleep(_PAUSE_S * number)
             try:
                 return await self._try(url, target, limit_bytes)
             except AddressRefused as error:
@@ -75,25 +78,39 @@ class Fetcher:
                 raise aiohttp.ClientPayloadError("the server no longer knows the part asked for")
             if reply.status not in {200, 206}:
                 _raise_for(reply.status, url)
-            append = reply.status == 206
+            append = reply.headers.get("Content-Range", "").startswith(f"bytes {have}-")
             return await _stream(reply, target, have if append else 0, limit_bytes, url)
 
     @asynccontextmanager
     async def _opened(self, url: str, have: int) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer behind at most ``MAX_REDIRECTS`` redirects, each checked like the first URL."""
-        headers = {"Range": f"bytes={have}-"} if have else {}
-        here = URL(url)
+        headers = {"Accept-Encoding": "identity"}  # a part of something packed cannot be resumed
+        if have:
+            headers["Range"] = f"bytes={have}-"
+        here = parsed(url)
         for _ in range(MAX_REDIRECTS + 1):
             self._check(here)
             async with self._session.get(here, headers=headers, allow_redirects=False) as reply:
                 if reply.status not in _REDIRECTS or "Location" not in reply.headers:
                     yield reply
                     return
-                here = here.join(URL(reply.headers["Location"]))
+                here = here.join(parsed(reply.headers["Location"]))
         raise FetchRefused(f"{_shown(url)} redirects more than {MAX_REDIRECTS} times")
 
     def _check(self, url: URL) -> None:
         check_url(url, allow_private=self._allow_private)
+
+
+def parsed(text: str) -> URL:
+    """``text`` as a URL.
+
+    Raises:
+        FetchRefused: it is none.
+    """
+    try:
+        return URL(text)
+    except ValueError as error:
+        raise FetchRefused(f"an address cannot be read: {error}") from error
 
 
 def check_url(url: URL, *, allow_private: bool) -> None:
