@@ -8,14 +8,14 @@ import time
 
 from tests.bench.figures import Figure
 from tests.bench.jobs import job_figures
+from tests.bench.store_writes import store_figures
 from tests.bench.submissions import submission_figures
 
 
 def main() -> None:
-    print(
-        f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
-    )
-    for measure in (submission_figures, job_figures, demo_figures):
+    machine = f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}"
+    print(f"{machine}, {time.strftime('%Y-%m-%d')}")
+    for measure in (store_figures, submission_figures, job_figures, demo_figures):
         for figure in measure():
             print(figure.line(), flush=True)
 

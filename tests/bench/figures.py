@@ -20,7 +20,8 @@ class Figure:
         met = self.value <= self.goal if self.at_most else self.value >= self.goal
         sign = "≤" if self.at_most else "≥"
         verdict = "met" if met else "MISSED"
-        return f"  {verdict:<7} {self.name:<46} {self.value:>8.2f} {self.unit:<4} goal {sign} {self.goal:g}  {self.detail}"
+        value = f"{self.value:>8.2f} {self.unit:<4} goal {sign} {self.goal:g}"
+        return f"  {verdict:<7} {self.name:<46} {value}  {self.detail}"
 
 
 def ratio(ours: list[float], theirs: list[float]) -> float:

@@ -17,6 +17,7 @@ from uuid import uuid4
 from horde_agents.store import jobs
 from horde_agents.store.engine import Store, open_store
 from horde_agents.store.jobs import StoredJob
+from tests.bench.figures import Figure
 
 _ROUNDS: Final = 3
 _ALONE: Final = 150
@@ -35,6 +36,15 @@ class StoreRates:
     def ratio(self) -> float:
         """How many times faster grouping is."""
         return self.grouped / self.alone
+
+
+def store_figures() -> list[Figure]:
+    """The ratio of both ways on SQLite."""
+    with tempfile.TemporaryDirectory(prefix="horde-bench-") as folder:
+        rates = asyncio.run(store_rates(f"sqlite:///{folder}/bench.sqlite3"))
+    detail = f"{rates.grouped:.0f}/s grouped, {rates.alone:.0f}/s alone"
+    name = "grouped writes / a transaction each"
+    return [Figure(name, rates.ratio, 4, "x", at_most=False, detail=detail)]
 
 
 async def store_rates(url: str) -> StoreRates:
