@@ -68,6 +68,11 @@ def read_message(adapter: TypeAdapter[T], value: dict[str, Any]) -> T:
         raise MalformedFrame("frame.invalid", f"{kind!s:.80}: {where}: {first['msg']}") from error
 
 
+#: Keys of our extensions inside published messages; a peer that knows none of them sees none.
+_EXTENSION_KEYS: Final = ("horde_extensions", "challenge_signature")
+
+
 def render(message: BaseModel) -> str:
     """The frame's text, keys in model order as stock peers write them."""
-    return message.model_dump_json(by_alias=False)
+    unset = {key for key in _EXTENSION_KEYS if getattr(message, key, "set") is None}
+    return message.model_dump_json(by_alias=False, exclude=unset or None)
