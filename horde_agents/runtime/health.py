@@ -1,5 +1,6 @@
 """The operators' listener of an agent: /healthz, /readyz, /metrics, apart from its public port."""
 
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -50,7 +51,8 @@ async def listening(
         try:
             await site.start()
         except OSError as error:
-            why = f"Cannot listen on {host}:{port}: {error.strerror}. Free it, or set another host or port."
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            why = f"Cannot listen on {host}:{port}: {reason}. Free it, or set another host or port."
             raise SettingsWrong(why) from error
         yield int(runner.addresses[0][1])
     finally:

@@ -157,11 +157,12 @@ def _refuse_unknown(
 
 def _sentence(error: ValidationError, sources: Mapping[str, str], prefix: str) -> str:
     first = error.errors(include_url=False)[0]
+    why = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:  # a rule about several settings; its text names them
-        return f"The settings contradict each other: {first['msg']}."
+        return f"The settings contradict each other: {why}."
     top, name = str(first["loc"][0]), ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing" and name == top:
         return f"Setting {name!r} is missing: set it in the file or as {prefix}{name.upper()}."
     where = sources.get(top, "its default")
     given = HIDDEN if names_secret(top) else repr(shown(name, first["input"]))
-    return f"Setting {name!r} from {where} is wrong: {first['msg']} (given: {given})."
+    return f"Setting {name!r} from {where} is wrong: {why} (given: {given})."

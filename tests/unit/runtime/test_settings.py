@@ -87,8 +87,14 @@ def test_settings_do_not_change_after_start() -> None:
         ({"HORDE_MINER_PORT": "70000"}, ["'port'", "less than or equal to 65535", "'70000'"]),
         ({"HORDE_MINER_SLOTS": "small=2"}, ["HORDE_MINER_SLOTS", "no JSON", '{"a": 1}']),
         ({"HORDE_MINER_PEERS": '[{"host": "a"}]'}, ["'peers.0.port'", "HORDE_MINER_PEERS", "required"]),
-        ({"HORDE_MINER_LOG_LEVEL": "loud"}, ["'log_level'", "debug, info, warning, error", "'loud'"]),
-        ({"HORDE_MINER_PORT": "1", "HORDE_MINER_NAME": "two"}, ["port 1 cannot be named two"]),
+        (
+            {"HORDE_MINER_LOG_LEVEL": "loud"},
+            ["'log_level'", "is wrong: use one of debug, info, warning, error", "'loud'"],
+        ),
+        (
+            {"HORDE_MINER_PORT": "1", "HORDE_MINER_NAME": "two"},
+            ["contradict each other: port 1 cannot be named two"],
+        ),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_place_and_the_remedy(
