@@ -119,6 +119,7 @@ def _configs(
             "port": ports["miner"],
             "executor_port": ports["executors"],
             "operator_port": ports["miner operators"],
+            "chain_poll_s": 5.0,
             "axon_ip": "127.0.0.1",
             "slots": {"always_on.test": slots},
             "executor_env": {"HORDE_EXECUTOR_ALLOW_PRIVATE_ADDRESSES": "true"},

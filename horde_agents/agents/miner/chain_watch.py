@@ -11,7 +11,6 @@ from horde_agents.runtime.clock import monotonic_s
 from horde_agents.runtime.health import Check
 from horde_agents.runtime.logs import get_logger
 
-_EVERY_S: Final = 60.0
 _RETRY_S: Final = 5.0
 _STALE_S: Final = 600.0
 _log = get_logger(__name__)
@@ -33,7 +32,7 @@ def watch_chain(parts: MinerParts, validators: Validators, port: int) -> Check:
                 fine = await _look(chain, validators, axon)
                 if fine:
                     seen["at"] = monotonic_s()
-                await asyncio.sleep(_EVERY_S if fine else _RETRY_S)
+                await asyncio.sleep(settings.chain_poll_s if fine else _RETRY_S)
         finally:
             await chain.close()
 

@@ -29,6 +29,7 @@ class MinerSettings(AgentSettings):
     chain_url: str | None = Field(
         default=None, description="Subtensor endpoint, e.g. ws://127.0.0.1:9944; none: no chain."
     )
+    chain_poll_s: float = Field(default=60.0, gt=0, description="Seconds between readings of the metagraph.")
     axon_ip: str | None = Field(
         default=None, description="Public IP to serve on the chain; none: serve no axon."
     )
