@@ -80,9 +80,15 @@ async def record(connection: AsyncConnection, uuid: str, event: JobEvent, at: da
     return step.job
 
 
-async def move_deadline(connection: AsyncConnection, uuid: str, deadline_at: datetime) -> None:
-    """Note until when the stage that the attempt is in may last."""
-    await connection.execute(update(attempts).where(attempts.c.uuid == uuid).values(deadline_at=deadline_at))
+async def save_move(
+    connection: AsyncConnection, attempt: Job, at: datetime, deadline_at: datetime | None = None
+) -> None:
+    """Store the last event of ``attempt``, whose only writer the caller is, and its stage's deadline."""
+    values: dict[str, Any] = {"state": attempt.state.value, "sequence": len(attempt.history)}
+    if deadline_at is not None:
+        values["deadline_at"] = deadline_at
+    await connection.execute(update(attempts).where(attempts.c.uuid == attempt.uuid).values(**values))
+    await stories.append(connection, attempt.uuid, len(attempt.history), attempt.history[-1], at)
 
 
 async def fault_count(connection: AsyncConnection, miner_hotkey: str, not_before: datetime) -> int:

@@ -33,6 +33,12 @@ async def waiting(connection: AsyncConnection, peer: str) -> list[Kept]:
     return [Kept(row.id, row.subject_uuid, row.message_json) for row in await connection.execute(query)]
 
 
+async def drop_through(connection: AsyncConnection, peer: str, message_id: int) -> None:
+    """Forget a peer's messages up to this one, all of which it has acknowledged."""
+    done = (outbox.c.peer == peer) & (outbox.c.id <= message_id)
+    await connection.execute(delete(outbox).where(done))
+
+
 async def drop(connection: AsyncConnection, message_id: int) -> None:
     """Forget an acknowledged message."""
     await connection.execute(delete(outbox).where(outbox.c.id == message_id))

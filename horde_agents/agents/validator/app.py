@@ -142,3 +142,5 @@ async def _wind_down(validator: Validator) -> None:
             for link in validator.links:
                 if not link.trouble:
                     await link.outbox.until_empty()
+    for link in validator.links:
+        link.outbox.forget_answered()

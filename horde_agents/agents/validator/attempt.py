@@ -156,7 +156,7 @@ class Attempt:
         excused = is_busy(event) and self._is_excused(shown)
         step = Step(self.record, before, event, self.live.plan, self._may_retry(), excused)
         self._count(event)
-        return await self._perform(react(step), event)
+        return await self._perform(react(step))
 
     def _as_read(self, event: JobEvent) -> JobEvent:
         why = why_impossible(self.record.state, event)
@@ -179,14 +179,13 @@ class Attempt:
             and waited_s < self.parts.settings.retry_window_s
         )
 
-    async def _perform(self, effects: tuple[Effect, ...], event: JobEvent) -> list[ToMiner]:
-        change = records.Change(now(), self.key.uuid, event, source=self.live.source, job_uuid=self.live.uuid)
+    async def _perform(self, effects: tuple[Effect, ...]) -> list[ToMiner]:
+        change = records.Change(now(), self.live.source, self.record)
         frames: list[ToMiner] = []
         for effect in effects:
             match effect:
                 case Forward():
-                    change.update_json = self.live.take(effect.event)
-                    change.job_event = effect.event if change.update_json else None
+                    self.live.take(effect.event, change)
                 case TryAnother():
                     self.next_try = effect
                 case SendPayload():
@@ -275,10 +274,10 @@ def receipt_frame(receipt: Receipt) -> ToMiner:
 
 def tell(parts: Parts, live: LiveJob, change: records.Change, row: "asyncio.Future[Kept | None]") -> None:
     """Let the facilitator, or the job's own listener, hear of a change."""
-    if change.job_event is None or change.update_json is None:
+    if change.job is None:
         return
     if live.listener is not None:
-        live.listener(change.job_event)
+        live.listener(change.job.history[-1])
     outbox = parts.outboxes.get(live.source)
     if outbox is not None:
         outbox.post(change.update_json, live.uuid, row)

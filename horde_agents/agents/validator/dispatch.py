@@ -235,11 +235,10 @@ class Dispatch:
 
     async def _end(self, live: LiveJob, event: JobEvent) -> None:
         """End the job by an event that belongs to no attempt."""
-        change = records.Change(now(), source=live.source, job_uuid=live.uuid)
-        change.update_json = live.take(event)
-        if change.update_json is None:
+        change = records.Change(now(), live.source)
+        live.take(event, change)
+        if change.job is None:
             return
-        change.job_event = event
         row = self.parts.store.writer.queue(lambda connection: records.apply(connection, change))
         await row
         tell(self.parts, live, change, row)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from horde_agents.agents.validator import offers, records
@@ -15,7 +15,7 @@ from horde_agents.jobs.budget import FACILITATOR_GRACE_S
 from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.jobs.events import Declined, JobEvent, Received
 from horde_agents.jobs.faults import RejectionReason
-from horde_agents.jobs.lifecycle import replay
+from horde_agents.jobs.lifecycle import Job, replay
 from horde_agents.jobs.states import Role
 from horde_agents.protocol.facilitator_validator import V2JobRequest, WireSignature
 from horde_agents.protocol.frames import render
@@ -31,8 +31,6 @@ from horde_agents.runtime.clock import now
 from horde_agents.runtime.logs import get_logger
 from horde_agents.store import access
 from horde_agents.store.jobs import StoredJob
-
-_RECEIVED: Final = Received(Role.VALIDATOR)
 
 _log = get_logger(__name__)
 
@@ -64,20 +62,20 @@ class Intake:
             _log.warning("job refused", job=request.uuid, source=source, why=why)
             await self._refuse(request.uuid, source, RejectionReason.INVALID_SIGNATURE, why)
             return
-        events = self._first_events(request)
+        job = replay(request.uuid, [self._first_event(request)])
         stored = self._stored(request, frame, source, sha256(payload).hexdigest())
-        if await self._is_new(stored, events):
-            self._start(request, stored, events, miner_hotkey, listener)
+        if await self._is_new(stored, job):
+            self._start(request, stored, job, miner_hotkey, listener)
 
     async def refuse_unreadable(self, uuid: str, source: str, why: str) -> None:
         """Tell that a job request could not be read."""
         await self._refuse(uuid, source, RejectionReason.UNKNOWN, why)
 
-    def _first_events(self, request: V2JobRequest) -> list[JobEvent]:
+    def _first_event(self, request: V2JobRequest) -> JobEvent:
         why = self._why_impossible(request)
         if why is None:
-            return [_RECEIVED]
-        return [Declined(Role.VALIDATOR, RejectionReason.NO_MINER_FOR_JOB, why)]
+            return Received(Role.VALIDATOR)
+        return Declined(Role.VALIDATOR, RejectionReason.NO_MINER_FOR_JOB, why)
 
     def _why_impossible(self, request: V2JobRequest) -> str | None:
         if request.executor_class not in CATALOGUE:
@@ -117,15 +115,15 @@ class Intake:
         whole_s = plan.reservation_s + plan.ready_s + plan.limits.running_s
         return at + timedelta(seconds=whole_s + max(FACILITATOR_GRACE_S, settings.retry_window_s))
 
-    async def _is_new(self, stored: StoredJob, events: list[JobEvent]) -> bool:
-        told = [(event, render(status_update(event, stored.uuid))) for event in events]
+    async def _is_new(self, stored: StoredJob, job: Job) -> bool:
+        update = render(status_update(job.history[-1], stored.uuid))
         known, kept = await self.parts.store.writer.run(
-            lambda connection: records.take_job(connection, stored, told)
+            lambda connection: records.take_job(connection, stored, job, update)
         )
         if known is stored:
             outbox = self.parts.outboxes.get(stored.tag)
-            if outbox is not None:
-                outbox.post_stored(kept)
+            if outbox is not None and kept is not None:
+                outbox.post_stored([kept])
             return True
         if known.uuid != stored.uuid:
             why = f"The signature was already used for job {known.uuid}."
@@ -138,14 +136,12 @@ class Intake:
         self,
         request: V2JobRequest,
         stored: StoredJob,
-        events: list[JobEvent],
+        job: Job,
         miner_hotkey: Hotkey | None,
         listener: Listener | None,
     ) -> None:
         if listener is not None:
-            for event in events:
-                listener(event)
-        job = replay(stored.uuid, events)
+            listener(job.history[-1])
         if job.state.is_final:
             return
         plan = offers.plan_of(request, self.parts.settings)

@@ -13,6 +13,7 @@ from horde_agents.agents.validator.manifests import Manifests
 from horde_agents.agents.validator.metrics import Metrics
 from horde_agents.agents.validator.occupancy import Occupancy
 from horde_agents.agents.validator.reactions import Plan
+from horde_agents.agents.validator.records import Change
 from horde_agents.agents.validator.settings import ValidatorSettings
 from horde_agents.agents.validator.status_outbox import StatusOutbox
 from horde_agents.jobs.events import JobEvent
@@ -74,11 +75,11 @@ class LiveJob:
         """Whether the user has been told that a miner took the job."""
         return self.job.state.value not in {"sent", "received"}
 
-    def take(self, event: JobEvent) -> str | None:
-        """Move the job by an event of its attempt; the update to store and send, if it moved."""
+    def take(self, event: JobEvent, change: Change) -> None:
+        """Move the job by an event of its attempt; if it moves, ``change`` says so from now on."""
         step = advance(self.job, event)
         if isinstance(step, Ignored):
             _log.info("event changes nothing", job=self.uuid, kind=type(event).__name__, why=step.why)
-            return None
-        self.job = step.job
-        return render(status_update(event, self.uuid))
+            return
+        self.job = change.job = step.job
+        change.update_json = render(status_update(event, self.uuid))

@@ -3,7 +3,6 @@
 In ``jobs`` the column ``tag`` names where a job came from: a facilitator's address, or ``OWN``.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.jobs.events import JobEvent
+from horde_agents.jobs.lifecycle import Job
 from horde_agents.receipts.ledger import Receipt
 from horde_agents.store import access, attempts, jobs, outbox, receipts, stories
 from horde_agents.store.outbox import Kept
@@ -35,50 +35,43 @@ class Pause:
 
 @dataclass(slots=True)
 class Change:
-    """Everything that one step changes; ``None`` and empty parts are left as they are."""
+    """Everything that one step changes: an attempt that has moved, a job that has moved, and what follows."""
 
     at: datetime
-    attempt_uuid: str | None = None
-    attempt_event: JobEvent | None = None
+    source: str
+    attempt: Job | None = None
     deadline_at: datetime | None = None
     receipts: list[Receipt] = field(default_factory=list)
     pause: Pause | None = None
-    job_uuid: str | None = None
-    job_event: JobEvent | None = None
-    source: str = OWN
-    update_json: str | None = None
+    job: Job | None = None
+    update_json: str = ""
 
 
 async def apply(connection: AsyncConnection, change: Change) -> Kept | None:
     """Store ``change``; the kept status update, if it has one."""
-    if change.attempt_uuid and change.attempt_event:
-        await attempts.record(connection, change.attempt_uuid, change.attempt_event, change.at)
-    if change.attempt_uuid and change.deadline_at:
-        await attempts.move_deadline(connection, change.attempt_uuid, change.deadline_at)
+    if change.attempt:
+        await attempts.save_move(connection, change.attempt, change.at, change.deadline_at)
     for receipt in change.receipts:
         await receipts.file(connection, receipt, change.at)
     if change.pause:
         await pause(connection, change.pause, change.at)
-    if change.job_uuid and change.job_event:
-        await jobs.record(connection, change.job_uuid, change.job_event, change.at)
-    if change.job_uuid and change.update_json and change.source != OWN:
-        return await outbox.keep(connection, change.source, change.job_uuid, change.update_json, change.at)
-    return None
+    if change.job is None:
+        return None
+    await jobs.save_move(connection, change.job, change.at)
+    if change.source == OWN:
+        return None
+    return await outbox.keep(connection, change.source, change.job.uuid, change.update_json, change.at)
 
 
 async def take_job(
-    connection: AsyncConnection, job: jobs.StoredJob, events: Sequence[tuple[JobEvent, str]]
-) -> tuple[jobs.StoredJob, list[Kept]]:
-    """Store a new job with its first events and their updates, or return the one already made."""
+    connection: AsyncConnection, job: jobs.StoredJob, moved: Job, update_json: str
+) -> tuple[jobs.StoredJob, Kept | None]:
+    """Store a new job with its first event and the update about it, or return the one already made."""
     stored = await jobs.add(connection, job)
     if stored is not job:
-        return stored, []
-    kept = []
-    for event, update_json in events:
-        change = Change(job.created_at, None, None, None, [], None, job.uuid, event, job.tag, update_json)
-        message = await apply(connection, change)
-        kept += [message] if message else []
-    return stored, kept
+        return stored, None
+    change = Change(job.created_at, job.tag, job=moved, update_json=update_json)
+    return stored, await apply(connection, change)
 
 
 async def offer(

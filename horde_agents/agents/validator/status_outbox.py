@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Final
 
 from prometheus_client import Gauge
 
@@ -14,6 +15,9 @@ from horde_agents.store import outbox
 from horde_agents.store.engine import Store
 from horde_agents.store.outbox import Kept
 from horde_agents.store.writer import StoreStopped
+
+#: Answered messages are taken out of the store together, this long after the first of them.
+_FORGET_AFTER_S: Final = 0.2
 
 _log = get_logger(__name__)
 
@@ -34,6 +38,8 @@ class StatusOutbox:
     _length: Gauge
     _waiting: deque[_Waiting] = field(default_factory=deque)
     _sent: int = 0
+    _answered_id: int = 0
+    _forgetting: asyncio.TimerHandle | None = None
     _asked_at_s: float = 0.0
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _empty: asyncio.Event = field(default_factory=asyncio.Event)
@@ -113,9 +119,18 @@ class StatusOutbox:
         kept = row.result()
         if kept is None:
             return
-        with suppress(StoreStopped):  # it is sent once more after the restart, which harms nobody
-            dropped = self._store.writer.queue(lambda connection: outbox.drop(connection, kept.id))
-            dropped.add_done_callback(_log_failure)
+        self._answered_id = max(self._answered_id, kept.id)
+        if self._forgetting is None:
+            self._forgetting = asyncio.get_running_loop().call_later(_FORGET_AFTER_S, self.forget_answered)
+
+    def forget_answered(self) -> None:
+        """Take everything answered out of the store; until then it would be sent once more after a restart."""
+        if self._forgetting is None:
+            return
+        self._forgetting.cancel()
+        self._forgetting, through = None, self._answered_id
+        with suppress(StoreStopped):
+            self._store.writer.behind(lambda connection: outbox.drop_through(connection, self.peer, through))
 
 
 def _log_failure(done: "asyncio.Future[Kept | None] | asyncio.Future[None]") -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from horde_agents.agents.validator.parts import LiveJob
 from horde_agents.agents.validator.reactions import Forward, Plan, Step, TryAnother, react
+from horde_agents.agents.validator.records import Change
 from horde_agents.jobs import events
 from horde_agents.jobs.budget import Limits
 from horde_agents.jobs.events import JobEvent
@@ -40,7 +41,15 @@ PLAN = Plan(Limits(1, 2, 3), 3.0, 10.0, 7.0, is_streaming=False)
 def forwarded(attempts: list[list[JobEvent]]) -> tuple[LiveJob, list[str]]:
     """What the validator tells about a job whose attempts report these events."""
     live = LiveJob(REQUEST, PLAN, "f", datetime.now(UTC), Job("u"))
-    told = [live.take(events.Received(Role.VALIDATOR))]
+    told: list[str] = []
+
+    def take(event: JobEvent) -> None:
+        change = Change(datetime.now(UTC), live.source)
+        live.take(event, change)
+        if change.job is not None:
+            told.append(change.update_json)
+
+    take(events.Received(Role.VALIDATOR))
     for index, reports in enumerate(attempts):
         record = Job(f"a{index}")
         another = False
@@ -50,11 +59,13 @@ def forwarded(attempts: list[list[JobEvent]]) -> tuple[LiveJob, list[str]]:
                 continue
             step = Step(moved.job, record.state, event, PLAN, may_retry=index + 1 < len(attempts))
             record = moved.job
-            told += [live.take(effect.event) for effect in react(step) if isinstance(effect, Forward)]
-            another = another or any(isinstance(effect, TryAnother) for effect in react(step))
+            for effect in react(step):
+                if isinstance(effect, Forward):
+                    take(effect.event)
+                another = another or isinstance(effect, TryAnother)
         if not another:
             break
-    return live, [text for text in told if text is not None]
+    return live, told
 
 
 @given(st.lists(st.lists(st.sampled_from(REPORTS), max_size=8), min_size=1, max_size=3), st.data())
