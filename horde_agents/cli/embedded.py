@@ -56,11 +56,15 @@ class EmbeddedHorde:
 
 @contextmanager
 def embedded_horde(
-    folder: Path, slots: int = 1, overrides: Mapping[str, Mapping[str, Any]] | None = None
+    folder: Path,
+    slots: int = 1,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    python_path: Path | None = None,
 ) -> Iterator[EmbeddedHorde]:
     """Start everything below ``folder``, wait until it is ready, and end all of it with the block.
 
-    ``overrides`` are settings by agent that go before those of the demo.
+    ``overrides`` are settings by agent that go before those of the demo; they may name modules of
+    ``python_path``.
 
     Raises:
         EmbeddedFailed: something did not become ready.
@@ -80,7 +84,7 @@ def embedded_horde(
         operators = {name: f"127.0.0.1:{ports[f'{name} operators']}" for name in _AGENTS}
         for group in (("facilitator", "miner"), ("validator",)):
             for name in group:
-                processes[name] = _started(name, folder, _agent(name, folder))
+                processes[name] = _started(name, folder, _agent(name, folder), python_path)
             for name in group:
                 _wait_ready(name, operators[name], processes[name], folder)
         yield EmbeddedHorde(
@@ -173,13 +177,17 @@ def restart_agent(name: str, horde: EmbeddedHorde) -> None:
     _wait_ready(name, horde.operators[name], horde.processes[name], horde.folder)
 
 
-def _started(name: str, folder: Path, words: list[str]) -> "subprocess.Popen[bytes]":
+def _started(
+    name: str, folder: Path, words: list[str], python_path: Path | None = None
+) -> "subprocess.Popen[bytes]":
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HORDE_")}
     env = {
         **kept,
         "BITTENSOR_RUNTIME_CACHE_DIR": str(folder / "sdk"),
         "BTCLI_TOKEN_SYMBOLS_CACHE": str(folder / "sdk"),
     }
+    if python_path is not None:
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(python_path), env.get("PYTHONPATH")]))
     with (folder / f"{name}.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "horde_agents", *words],

@@ -71,7 +71,6 @@ class Cause(StrEnum):
     CANCELLED = "cancelled"  # the user took the job back
     DEADLINE_PASSED = "deadline_passed"  # no final state within the whole budget
     AGENT_RESTARTED = "agent_restarted"  # an agent died and found the job in its store
-    NO_VALIDATOR = "no_validator"  # the wanted validator's link stayed away
     IMAGE_NOT_FOUND = "image_not_found"
     IMAGE_REFUSED = "image_refused"  # a name that no registry could serve
     VOLUME_REFUSED = "volume_refused"  # zip that climbs out, explodes, or an address that is refused

@@ -48,7 +48,6 @@ ERRORS: Final[Mapping[str, tuple[int, str]]] = {
     "report.exists": (400, "The job has been reported already."),
     "feedback.exists": (409, "The job has feedback already."),
     "peer.slow_down": (429, "Too many refused requests; wait before the next."),
-    "facilitator.stopping": (503, "The facilitator is shutting down; try again shortly."),
     "request.not_found": (404, "No such path."),
     "request.method": (405, "The path does not take this method."),
     "internal": (500, "A fault of the facilitator; the log has it under the request id."),

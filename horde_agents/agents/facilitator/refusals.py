@@ -75,7 +75,7 @@ def refusals(parts: FacilitatorParts, patience: Patience) -> Middleware:
 
 
 def _answer(parts: FacilitatorParts, patience: Patience, peer: str, refused: Refused) -> web.Response:
-    if refused.code not in {"peer.slow_down", "auth.token_expired", "internal", "facilitator.stopping"}:
+    if refused.code not in {"peer.slow_down", "auth.token_expired", "internal"}:
         patience.note(peer)
     parts.metrics.refused.labels(code=refused.code).inc()
     return web.json_response(refused.body(), status=refused.status, headers=refused.headers)

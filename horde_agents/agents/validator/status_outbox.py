@@ -124,7 +124,7 @@ class StatusOutbox:
             self._forgetting = asyncio.get_running_loop().call_later(_FORGET_AFTER_S, self.forget_answered)
 
     def forget_answered(self) -> None:
-        """Take everything answered out of the store; until then it would be sent once more after a restart."""
+        """Take everything answered out of the store; a restart before that sends it once more."""
         if self._forgetting is None:
             return
         self._forgetting.cancel()
