@@ -10,8 +10,6 @@ _STAMP = CACHE / "chain-metadata.stamp"
 
 def ensure_chain_metadata() -> None:
     """Fetch the metadata that belongs to the locked bittensor, unless that was done."""
-    if not _FETCHER.exists():
-        return
     wanted = digest_of(_FETCHER, REQUIREMENTS / "runtime.txt")
     if _STAMP.exists() and _STAMP.read_text() == wanted:
         return
