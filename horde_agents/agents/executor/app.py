@@ -23,6 +23,10 @@ from horde_agents.runtime.logs import get_logger
 
 #: Seconds to wait for the miner to acknowledge the final report.
 _ACK_S: Final = 60.0
+#: The same when the executor has been told to end.
+_ACK_STOPPING_S: Final = 2.0
+#: The same, when the executor has been told to stop.
+_LAST_ACK_S: Final = 3.0
 #: Seconds after which an executor that is ready gives up on the job's request.
 _REQUEST_S: Final = 120.0
 #: How the holder, and the kernel when the holder is gone, tell an executor to end at once.
@@ -86,13 +90,22 @@ async def _serve(
         if not keeping.done():
             await link.tell(final)
         await run.clean_up()  # after the report: the user of a job that finished need not wait for it
-        if not keeping.done():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(link.acknowledged.wait(), _ACK_S)
+        await _acknowledged(link, stopping, keeping)
     finally:
         await run.clean_up()
         for task in (beating, cancel, stopping):
             task.cancel()
+
+
+async def _acknowledged(
+    link: MinerLink, stopping: "asyncio.Task[bool]", keeping: "asyncio.Task[None]"
+) -> None:
+    """Wait for the miner to have the report: long, unless this process is told to stop."""
+    told = asyncio.create_task(link.acknowledged.wait())
+    await asyncio.wait({told, stopping, keeping}, timeout=_ACK_S, return_when=asyncio.FIRST_COMPLETED)
+    if not keeping.done():
+        await asyncio.wait({told}, timeout=_LAST_ACK_S if stopping.done() else 0)
+    told.cancel()
 
 
 def _final(

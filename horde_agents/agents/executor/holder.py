@@ -25,17 +25,21 @@ _log = get_logger(__name__)
 
 
 class _Stopping(BaseException):
-    """SIGTERM or SIGINT came."""
+    """SIGTERM came, or the signal to end at once: ``number`` says which."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def hold_slot(settings: ExecutorSettings) -> None:
     """Fork executors one after another until SIGTERM or SIGINT; returns when the last has ended."""
     if settings.die_with_parent:
-        end_with_parent(signal.SIGTERM)
+        end_with_parent(STOP_NOW)  # nobody is left to hear of a job, and the slot's next holder may be coming
     gc.collect()
     gc.freeze()  # keeps the parent's objects out of the children's collections, so pages stay shared
     signal.signal(signal.SIGTERM, _told)
-    signal.signal(signal.SIGINT, _told)
+    signal.signal(STOP_NOW, _told)
     child: int | None = None
     delays = delays_s(0.2, 30.0, Random())  # noqa: S311  (spreads restarts)
     try:
@@ -48,10 +52,10 @@ def hold_slot(settings: ExecutorSettings) -> None:
             else:
                 _log.warning("executor ended badly", status=status, slot=settings.slot_id)
                 time.sleep(next(delays))
-    except _Stopping:
+    except _Stopping as stopping:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if child is not None:
-            _end(child, settings)
+            _end(child, stopping.number, settings)
 
 
 def end_with_parent(number: signal.Signals) -> None:
@@ -59,8 +63,8 @@ def end_with_parent(number: signal.Signals) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
 
 
-def _told(_number: int, _frame: object) -> None:
-    raise _Stopping
+def _told(number: int, _frame: object) -> None:
+    raise _Stopping(number)
 
 
 def _fork(settings: ExecutorSettings) -> int:
@@ -95,14 +99,14 @@ def _reaped(child: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def _end(child: int, settings: ExecutorSettings) -> None:
-    """SIGTERM lets a running job finish within the drain time; the child ends it itself after that.
+def _end(child: int, number: int, settings: ExecutorSettings) -> None:
+    """Hand the signal on: SIGTERM lets a running job finish within the drain time; the child ends it itself after that.
 
     One that hangs is killed; its container is ended by the next executor of the slot.
     """
     deadline_s = time.monotonic() + settings.drain_s + _CLEANING_S
     with contextlib.suppress(ProcessLookupError, ChildProcessError):
-        os.kill(child, signal.SIGTERM)
+        os.kill(child, number)
         while os.waitpid(child, os.WNOHANG) == (0, 0):
             if time.monotonic() > deadline_s:
                 _log.error("executor hangs, killing it", slot=settings.slot_id)

@@ -88,21 +88,27 @@ class ExecutorDoor:
     async def _greet(self, link: _Link, hello: HordeExecutorHello, token: SlotToken) -> None:
         if (hello.slot_id, hello.executor_class) != (token.slot_id, token.executor_class):
             raise MalformedFrame("executor.wrong_slot", "the greeting names another slot than the token")
+        attempt = self.attempts.find(hello.running_job_uuid) if hello.running_job_uuid else None
+        if hello.running_job_uuid is not None and (attempt is None or attempt.slot_id != link.slot_id):
+            # it comes from before a restart; the slot may have a new executor, which it must not drive away
+            await self._dismiss(link, hello.running_job_uuid)
+            return
         if (other := self._live.get(link.slot_id)) is not None:
             # the newest wins: an executor reconnects before a broken link of its own is noticed
             await other.socket.close(message=b"another link of this slot came")
         self._live[link.slot_id] = link
         await link.send(render(HordeWelcome(miner_hotkey=self.miner_hotkey)))
-        if hello.running_job_uuid is None:
+        if attempt is None:
             self.slots.offer_service(link)
-            return
-        attempt = self.attempts.find(hello.running_job_uuid)
-        if attempt is not None and attempt.slot_id == link.slot_id:
+        else:
             self.slots.occupy(link.slot_id)
             await self.attempts.executor_came_back(attempt, link)
-        else:
-            await link.send(render(HordeCancelJob(job_uuid=hello.running_job_uuid, message="not known here")))
-            await link.send(render(HordeAck(job_uuid=hello.running_job_uuid)))
+
+    async def _dismiss(self, link: _Link, job_uuid: str) -> None:
+        """Nobody here waits for that job: its executor is to end it and forget it."""
+        await link.send(render(HordeWelcome(miner_hotkey=self.miner_hotkey)))
+        await link.send(render(HordeCancelJob(job_uuid=job_uuid, message="not known to this miner")))
+        await link.send(render(HordeAck(job_uuid=job_uuid)))
 
     async def _receive(self, link: _Link) -> None:
         async for message in link.socket:
