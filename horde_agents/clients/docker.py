@@ -21,10 +21,12 @@ from typing import Any, Final, Protocol, TypeVar
 from docker.api.client import APIClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types.containers import DeviceRequest, LogConfig, Ulimit
+from docker.utils.socket import STDOUT, frames_iter
 from docker.utils.utils import kwargs_from_env
 from requests.exceptions import RequestException  # noqa: TID251  (what the SDK lets through)
 
 T = TypeVar("T")
+Output = Iterator[tuple[bytes | None, bytes | None]]
 
 _CALL_S: Final = 120
 _NANO: Final = 1_000_000_000
@@ -152,6 +154,11 @@ class DockerEngine:
         self._api: APIClient | None = None
         self._call_s = call_s
 
+    def close(self) -> None:
+        """Close the connections to the daemon."""
+        if self._api is not None:
+            self._api.close()
+
     async def image(self, name: str) -> Image:
         return await _in_thread(lambda: self._image(name))
 
@@ -221,11 +228,22 @@ class DockerEngine:
         )
         return str(created["Id"])
 
-    def _attach_and_start(self, container: str) -> Iterator[tuple[bytes | None, bytes | None]]:
+    def _attach_and_start(self, container: str) -> Output:
         api = self._connected()
-        output: Iterator[tuple[bytes | None, bytes | None]] = api.attach(container, stream=True, demux=True)
-        api.start(container)
-        return output
+        # as the SDK attaches, without its question whether there is a terminal, and closed at the end
+        reply = api._post(
+            api._url("/containers/{0}/attach", container),
+            headers={"Connection": "Upgrade", "Upgrade": "tcp"},
+            params={"stdout": 1, "stderr": 1, "stream": 1},
+            stream=True,
+        )
+        try:
+            api._raise_for_status(reply)
+            api.start(container)
+        except BaseException:
+            reply.close()
+            raise
+        return _frames(api, reply)
 
     def _ended(self, container: str) -> Ended:
         api = self._connected()
@@ -321,9 +339,16 @@ def _gpus(uuids: tuple[str, ...]) -> list[DeviceRequest] | None:
     return [DeviceRequest(driver="nvidia", device_ids=list(uuids), capabilities=[["gpu"]])]
 
 
-def _drain(
-    output: Iterator[tuple[bytes | None, bytes | None]], take: Callable[[bytes | None, bytes | None], None]
-) -> None:
+def _frames(api: APIClient, reply: Any) -> Output:  # noqa: ANN401  (an HTTP library's answer)
+    stream = api._get_raw_response_socket(reply)
+    try:
+        for kind, chunk in frames_iter(stream, tty=False):
+            yield (chunk, None) if kind == STDOUT else (None, chunk)
+    finally:
+        reply.close()
+
+
+def _drain(output: Output, take: Callable[[bytes | None, bytes | None], None]) -> None:
     for stdout, stderr in output:
         take(stdout, stderr)
 

@@ -9,6 +9,7 @@ from aiohttp.resolver import ThreadedResolver
 
 #: Cloud metadata services that a plain private-range check would let through.
 _ALWAYS_REFUSED: Final = frozenset({"169.254.169.254", "100.100.100.200", "fd00:ec2::254"})
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class AddressRefused(OSError):
@@ -45,10 +46,9 @@ def check_address(text: str, *, allow_private: bool) -> None:
     Raises:
         AddressRefused: a private, loopback, link-local or metadata address.
     """
-    address = ipaddress.ip_address(text)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    if str(address) in _ALWAYS_REFUSED or not (address.is_global or (allow_private and _is_local(address))):
+    address = _behind(ipaddress.ip_address(text))
+    reachable = address.is_global or (allow_private and _is_local(address))
+    if str(address) in _ALWAYS_REFUSED or address.is_multicast or not reachable:
         raise AddressRefused(f"address {address} is not public; jobs may not reach it")
 
 
@@ -61,8 +61,21 @@ def check_literal(host: str, *, allow_private: bool) -> None:
     try:
         ipaddress.ip_address(host)
     except ValueError:
+        if host.replace(".", "").isdigit():  # such as 2130706433, which sockets take for 127.0.0.1
+            raise AddressRefused(f"address {host:.50} is not public: it is no plain address") from None
         return
     check_address(host, allow_private=allow_private)
+
+
+def _behind(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IPv4 address that an IPv6 address stands for, if it does."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
 
 
 def _is_local(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

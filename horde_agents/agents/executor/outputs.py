@@ -44,10 +44,11 @@ def opened(folder: Path, relative_path: str) -> Iterator[OutputFile]:
         OutputRefused: missing, a link on the way, or no plain file.
     """
     descriptor = _open(folder, relative_path)
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(descriptor)
+        raise OutputRefused(f"{relative_path:.200} is no plain file")
     with os.fdopen(descriptor, "rb") as stream:
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):
-            raise OutputRefused(f"{relative_path} is no plain file")
         yield OutputFile(relative_path, stream, facts.st_size)
 
 

@@ -1,0 +1,5 @@
+"""A slot with real Docker."""
+
+from tests.fixtures.executor import slot
+
+__all__ = ["slot"]
