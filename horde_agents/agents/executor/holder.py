@@ -54,6 +54,7 @@ def hold_slot(settings: ExecutorSettings) -> None:
                 time.sleep(next(delays))
     except _Stopping as stopping:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(STOP_NOW, signal.SIG_DFL)  # ends the holder, of which the kernel tells the child
         if child is not None:
             _end(child, stopping.number, settings)
 
@@ -100,9 +101,10 @@ def _reaped(child: int) -> int:
 
 
 def _end(child: int, number: int, settings: ExecutorSettings) -> None:
-    """Hand the signal on: SIGTERM lets a running job finish within the drain time; the child ends it itself after that.
+    """Hand the signal on and wait; SIGTERM lets a running job finish within the drain time.
 
-    One that hangs is killed; its container is ended by the next executor of the slot.
+    The child keeps to that by itself; if it hangs it is killed, and its container is ended by the
+    next executor of the slot.
     """
     deadline_s = time.monotonic() + settings.drain_s + _CLEANING_S
     with contextlib.suppress(ProcessLookupError, ChildProcessError):

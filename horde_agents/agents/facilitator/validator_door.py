@@ -1,5 +1,6 @@
 """The validators' side of the facilitator: authentication, heartbeats, status updates (wire notes B)."""
 
+import asyncio
 import secrets
 from dataclasses import dataclass
 from typing import Final
@@ -40,6 +41,8 @@ from horde_agents.runtime.logs import get_logger
 
 PATH: Final = "/ws/v0/"
 _PING_S: Final = 60.0
+#: A peer that connects and says nothing is let go after this.
+_AUTH_S: Final = 10.0
 _PUBLIC_KEY_BYTES: Final = 32
 _log = get_logger(__name__)
 
@@ -62,7 +65,12 @@ class ValidatorDoor:
         socket.headers[CHALLENGE_HEADER] = challenge
         await socket.prepare(request)
         extensions = shared_from_header(request.headers.get(EXTENSIONS_HEADER))
-        link = await self._authenticate(socket, extensions, challenge)
+        try:
+            async with asyncio.timeout(_AUTH_S):
+                link = await self._authenticate(socket, extensions, challenge)
+        except TimeoutError:
+            link = None
+            await _refuse(socket, error_response("auth.not_authenticated", "No authentication came."), 1008)
         if link is None:
             return socket
         self.links.add(link)
