@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from horde_agents.clients.docker import DockerEngine
+from horde_agents.clients.docker import ContainerPlan, DockerEngine
 from horde_agents.jobs.events import Finished, HordeFailed, VolumesReady
 from horde_agents.jobs.faults import Cause
 from tests.fixtures.executor import Slot, cause, until
@@ -104,11 +104,33 @@ async def test_a_silent_job_outlasts_the_engines_own_time_limit(
     assert end.stdout == "done\n"
 
 
+class WatchedEngine(DockerEngine):
+    """The real engine; ``creating`` is set when it has been asked for a container."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.creating = asyncio.Event()
+
+    async def create(self, plan: ContainerPlan) -> str:
+        self.creating.set()
+        return await super().create(plan)
+
+
 async def test_a_job_cancelled_while_its_container_is_made_leaves_none(slot: Slot) -> None:
-    for delay_s in (0.01, 0.03, 0.06, 0.1, 0.2):
-        running = asyncio.create_task(slot.run(slot.sh("sleep 60")))  # run checks that nothing is left
+    slot.engine.close()
+    slot.engine = engine = WatchedEngine()
+    running = asyncio.create_task(slot.run(slot.sh("sleep 60")))  # run checks that nothing is left
+    await asyncio.wait_for(engine.creating.wait(), 20)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_job_cancelled_soon_after_its_container_is_made_leaves_none(slot: Slot) -> None:
+    for delay_s in (0.02, 0.05, 0.1, 0.2):  # the moments between create and start differ by machine
+        running = asyncio.create_task(slot.run(slot.sh("sleep 60")))
         await until(lambda: any(isinstance(event, VolumesReady) for event in slot.told))
-        await asyncio.sleep(delay_s)  # the moments between create and start differ by machine
+        await asyncio.sleep(delay_s)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
