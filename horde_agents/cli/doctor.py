@@ -77,7 +77,7 @@ async def _disk() -> Finding:
 
 async def _docker() -> Finding:
     try:
-        await DockerEngine().labelled("horde.doctor", "none")
+        await DockerEngine().labelled({"horde.doctor": "none"})
     except EngineFault as error:
         return Finding("Docker", False, f"{error!s:.160} Start it: systemctl start docker")
     return Finding("Docker", True, "the daemon answers")

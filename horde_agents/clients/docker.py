@@ -143,8 +143,8 @@ class Engine(Protocol):
     async def remove(self, container: str) -> None:
         """Kill and remove it with what it made; a container that is gone is fine."""
 
-    async def labelled(self, label: str, value: str) -> list[str]:
-        """Ids of all containers that carry the label, running or not."""
+    async def labelled(self, labels: Mapping[str, str]) -> list[str]:
+        """Ids of all containers that carry all of these labels, running or not."""
 
 
 class DockerEngine:
@@ -188,9 +188,11 @@ class DockerEngine:
             lambda: self._ignoring_gone(lambda api: api.remove_container(container, v=True, force=True))
         )
 
-    async def labelled(self, label: str, value: str) -> list[str]:
+    async def labelled(self, labels: Mapping[str, str]) -> list[str]:
+        wanted = [f"{label}={value}" for label, value in labels.items()]
+
         def find() -> list[str]:
-            found = self._connected().containers(all=True, quiet=True, filters={"label": f"{label}={value}"})
+            found = self._connected().containers(all=True, quiet=True, filters={"label": wanted})
             return [str(container["Id"]) for container in found]
 
         return await _in_thread(find)

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from typing import Final
 
-from horde_agents.agents.executor.container import SLOT_LABEL
+from horde_agents.agents.executor.container import slot_labels
 from horde_agents.agents.executor.link import MinerLink, MinerLost
 from horde_agents.agents.executor.outcome import StageFailed
 from horde_agents.agents.executor.settings import ExecutorSettings
@@ -59,7 +59,7 @@ async def serve_one_job(settings: ExecutorSettings) -> None:
 
 async def free_slot(engine: Engine, settings: ExecutorSettings) -> None:
     """End what an earlier executor of this slot left behind, and nothing else."""
-    for container in await engine.labelled(SLOT_LABEL, settings.slot_id):
+    for container in await engine.labelled(slot_labels(settings)):
         _log.warning("ending a leftover container", container=container[:12], slot=settings.slot_id)
         await engine.remove(container)
     await asyncio.to_thread(clear, slot_folder(settings.work_dir, settings.slot_id))

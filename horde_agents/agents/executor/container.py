@@ -18,8 +18,19 @@ from horde_agents.jobs.states import Role
 
 SLOT_LABEL: Final = "horde.slot"
 JOB_LABEL: Final = "horde.job"
+_WORK_LABEL: Final = "horde.work_dir"
 #: Seconds between two looks at how much a job has written.
 _WATCH_S: Final = 1.0
+
+
+def slot_labels(settings: ExecutorSettings) -> dict[str, str]:
+    """What every container of the slot carries, and no other.
+
+    A GPU is in one slot only. Slots without are named by their miner, and another miner on this
+    machine may name its own alike: those are told apart by their work directories.
+    """
+    labels = {SLOT_LABEL: settings.slot_id}
+    return labels if settings.gpu_uuids else {**labels, _WORK_LABEL: str(settings.work_dir)}
 
 
 @dataclass(slots=True)
@@ -133,7 +144,7 @@ class JobContainer:
             args=args,
             env=spec.env,
             binds=binds_of(spec, self.workspace),
-            labels={SLOT_LABEL: settings.slot_id, JOB_LABEL: spec.uuid},
+            labels={**slot_labels(settings), _WORK_LABEL: str(settings.work_dir), JOB_LABEL: spec.uuid},
             sandbox=Sandbox(
                 settings.memory_bytes,
                 settings.cpus,

@@ -32,7 +32,7 @@ def label() -> str:
 async def engine(label: str, docker_daemon: None) -> AsyncIterator[DockerEngine]:
     made = DockerEngine()
     yield made
-    for container in await made.labelled("horde.contract", label):
+    for container in await made.labelled({"horde.contract": label}):
         await made.remove(container)
     made.close()
 
@@ -82,9 +82,9 @@ async def test_labels_find_containers_in_any_state_and_no_others(
     created = await engine.create(plan(job_image, label, "true"))
     await engine.create(plan(job_image, f"{label}-other", "true"))
     try:
-        assert await engine.labelled("horde.contract", label) == [created]
+        assert await engine.labelled({"horde.contract": label}) == [created]
     finally:
-        for container in await engine.labelled("horde.contract", f"{label}-other"):
+        for container in await engine.labelled({"horde.contract": f"{label}-other"}):
             await engine.remove(container)
 
 

@@ -7,6 +7,8 @@ import zipfile
 
 import pytest
 
+from horde_agents.agents.executor.app import free_slot
+from horde_agents.agents.executor.container import SLOT_LABEL, slot_labels
 from horde_agents.jobs.budget import Limits
 from horde_agents.jobs.events import ExecutionDone, ExecutorReady, VolumesReady
 from horde_agents.jobs.faults import JobFaultReason, Stage
@@ -126,6 +128,24 @@ async def test_what_other_people_run_here_is_left_alone(slot: Slot) -> None:
         assert len(containers(label)) == 1
     finally:
         docker("rm", "-f", *containers(label))
+
+
+@pytest.mark.parametrize("gpus", [[], ["GPU-1"]])
+async def test_a_slot_ends_what_it_left_but_nothing_of_another_miners_slot_of_that_name(
+    slot: Slot, gpus: list[str]
+) -> None:
+    mine = slot.settings.model_copy(update={"gpu_uuids": gpus})
+    other = slot.settings.model_copy(update={"work_dir": slot.settings.work_dir / "other"})
+    for settings in (mine, other):
+        labels = slot_labels(settings).items()
+        docker(
+            "run", "-d", *(f"--label={name}={value}" for name, value in labels), slot.image, "sleep", "100"
+        )
+    await free_slot(slot.engine, mine)
+    left = containers(f"{SLOT_LABEL}={mine.slot_id}")
+    await free_slot(slot.engine, other)
+    # a GPU belongs to one slot of the machine: whoever holds it now ends what is left of any other
+    assert len(left) == (0 if gpus else 1)
 
 
 async def test_time_left_over_from_downloads_serves_execution(slot: Slot) -> None:
