@@ -9,6 +9,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from horde_agents.cli.devchain import DevchainRefused, call
+from horde_agents.devchain.beacon import NotADevchain, install_beacon
 from horde_agents.jobs.events import kind_of
 from horde_agents.jobs.states import JobState
 from horde_agents.protocol.signing import Hotkey as SigningHotkey
@@ -55,11 +57,21 @@ def serve_facilitator(config: Config = None) -> None:
 
 
 @validator.command("serve")
-def serve_validator(config: Config = None) -> None:
+def serve_validator(
+    config: Config = None,
+    devchain_beacon: Annotated[
+        bool,
+        typer.Option(
+            "--devchain-beacon", help="Make timelocked weights that a devchain can open; no other chain."
+        ),
+    ] = False,
+) -> None:
     """Run the validator until SIGTERM."""
     from horde_agents.agents.validator.app import serve
     from horde_agents.agents.validator.settings import ValidatorSettings
 
+    if devchain_beacon:
+        _install_beacon(load_settings(ValidatorSettings, "validator", config).chain_url)
     _run(ValidatorSettings, "validator", config, serve)
 
 
@@ -149,6 +161,16 @@ def run_own_job(
     typer.echo(getattr(outcome.event, "stdout", None) or getattr(outcome.event, "message", ""), nl=False)
     typer.echo(f"job {outcome.uuid}: {outcome.state.value}", err=True)
     raise typer.Exit(0 if outcome.state is JobState.COMPLETED else 1)
+
+
+def _install_beacon(chain_url: str | None) -> None:
+    if not chain_url:
+        raise DevchainRefused("--devchain-beacon needs a chain: set chain_url to a devchain's address.")
+    address = chain_url.replace("ws://", "http://").replace("wss://", "https://")
+    try:
+        install_beacon(str(asyncio.run(call(address, "chain_getBlockHash", [0]))))
+    except NotADevchain as error:
+        raise DevchainRefused(str(error)) from error
 
 
 def _facilitator_database(config: Path | None) -> str:

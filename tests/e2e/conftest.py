@@ -1,7 +1,6 @@
 """A whole horde, shared by the tests of a session; tests that break it start one of their own."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,13 +11,6 @@ from horde_agents.cli.embedded import EmbeddedHorde, embedded_horde
 def horde(tmp_path_factory: pytest.TempPathFactory, job_image: str) -> Iterator[EmbeddedHorde]:
     """Facilitator, validator and miner with two slots, as processes; ``job_image`` is in their registry."""
     assert job_image
-    with embedded_horde(tmp_path_factory.mktemp("horde"), slots=2) as running:
-        yield running
-
-
-@pytest.fixture
-def own_horde(tmp_path: Path, job_image: str) -> Iterator[EmbeddedHorde]:
-    """A horde that the test may break."""
-    assert job_image
-    with embedded_horde(tmp_path / "horde", slots=1) as running:
+    patient = {"validator": {"incident_pause_s": 0.0, "decline_pause_s": 0.0}}  # tests make faults on purpose
+    with embedded_horde(tmp_path_factory.mktemp("horde"), slots=2, overrides=patient) as running:
         yield running

@@ -81,6 +81,53 @@ async def test_a_job_beyond_the_last_executor_is_rejected_as_busy(
     assert states == ["completed", "completed", "rejected"]
 
 
+async def test_a_streaming_job_is_told_that_there_is_no_streaming_yet(
+    horde: EmbeddedHorde, job_image: str
+) -> None:
+    streaming = {"streaming_details": {"public_key": "PEM"}, "streaming_start_time_limit": 5}
+    final = await outcome(horde, request(job_image, "true", **streaming))
+    assert (state_of(final), cause_of(final)[0]) == ("horde_failed", "streaming_failed")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "cause"),
+    [
+        ({"docker_image": "127.0.0.1:5001/horde/no-such-image:1"}, "download_failed", "image_not_found"),
+        (
+            {"args": ["sh", "-c", "trap '' TERM; sleep 60"], "execution_time_limit": 1},
+            "timeout",
+            "stage_timeout",
+        ),
+        (
+            {"volumes": [{"volume_type": "inline", "contents": "bm8gemlw", "relative_path": None}]},
+            "download_failed",
+            "volume_refused",
+        ),
+        (
+            {
+                "uploads": [
+                    {
+                        "output_upload_type": "single_file_put",
+                        "url": "http://127.0.0.1:1/",
+                        "relative_path": "none",
+                    }
+                ]
+            },
+            "upload_failed",
+            "output_missing",
+        ),
+    ],
+)
+async def test_a_users_own_fault_reaches_the_user_with_its_cause(
+    horde: EmbeddedHorde, job_image: str, change: dict[str, Any], reason: str, cause: str
+) -> None:
+    final = await outcome(
+        horde, {**request(job_image, "true", download_time_limit=5, upload_time_limit=5), **change}
+    )
+    assert (state_of(final), *cause_of(final)) == ("failed", reason, cause)
+    await nothing_left()
+
+
 @pytest.mark.parametrize("path", ["/admin/login/", "/version", "/"])
 async def test_the_miners_reachability_checks_answer_200(horde: EmbeddedHorde, path: str) -> None:
     async with aiohttp.ClientSession() as http, http.get(horde.miner + path) as reply:

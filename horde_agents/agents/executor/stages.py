@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 from horde_agents.agents.executor.binds import artifacts_folder
 from horde_agents.agents.executor.capture import LOG_NAMES, Capture
@@ -16,7 +17,7 @@ from horde_agents.agents.executor.uploads import upload_outputs
 from horde_agents.agents.executor.volumes import place_volumes
 from horde_agents.agents.executor.workspace import Workspace, clear
 from horde_agents.clients.docker import Engine, EngineFault, Image, ImageMissing, ImageRefused, PlanRefused
-from horde_agents.jobs.budget import STARTUP_S, RunningBudget
+from horde_agents.jobs.budget import STARTUP_S, Limits, RunningBudget
 from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.jobs.events import (
     ExecutionDone,
@@ -32,6 +33,9 @@ from horde_agents.jobs.spec import JobSpec
 from horde_agents.jobs.states import Role
 from horde_agents.runtime.clock import monotonic_s
 from horde_agents.runtime.logs import get_logger
+
+#: Seconds kept of the leeway for stopping a container and for the report's way to the validator.
+_REPORTING_S: Final = 3.0
 
 Tell = Callable[[JobEvent], Awaitable[None]]
 _log = get_logger(__name__)
@@ -84,7 +88,7 @@ class JobRun:
         sends = bool(spec.uploads or spec.system_output)
         capture = Capture.into(workspace.root, self.settings.output_bytes) if sends else Capture()
         self._container = container = JobContainer(self.engine, self.settings, workspace, capture)
-        budget = RunningBudget(monotonic_s() + spec.limits.leeway_s)
+        budget = RunningBudget(monotonic_s() + _own_leeway_s(spec.limits))
         with _engine_faults():
             await self._volumes(spec, workspace, budget)
             await self._execute(spec, image, container, budget)
@@ -165,6 +169,14 @@ def _place_logs(workspace: Workspace) -> None:
     for name in LOG_NAMES:
         with contextlib.suppress(IsADirectoryError):
             (workspace.root / name).replace(workspace.output / name)
+
+
+def _own_leeway_s(limits: Limits) -> float:
+    """The part of the leeway that jobs get; the rest is for ending one that overruns and telling so in time.
+
+    A validator counts the same budget; without this its own deadline passes first, and blames the horde.
+    """
+    return max(limits.leeway_s - _REPORTING_S, 0.0)
 
 
 @asynccontextmanager
