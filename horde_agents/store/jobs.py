@@ -13,6 +13,7 @@ from horde_agents.jobs.events import JobEvent
 from horde_agents.jobs.lifecycle import Ignored, Job, advance
 from horde_agents.jobs.states import FINAL, JobState
 from horde_agents.store import stories
+from horde_agents.store.stories import Told
 from horde_agents.store.tables import jobs
 
 #: Built once, because every submission asks it.
@@ -54,6 +55,14 @@ class StoredJob:
     state: JobState = JobState.SENT
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A job's new standing, and the entry that its story has got."""
+
+    job: Job
+    told: Told
+
+
 async def add(connection: AsyncConnection, job: StoredJob) -> StoredJob:
     """Store a new job, or return the one already made by the same signed request.
 
@@ -84,7 +93,7 @@ async def by_signature(
 
 async def record(
     connection: AsyncConnection, uuid: str, event: JobEvent, at: datetime, told_by: str | None = None
-) -> Job | Ignored:
+) -> Recorded | Ignored:
     """Apply ``event`` to the stored job and append it to the story.
 
     Raises:
@@ -97,10 +106,11 @@ async def record(
     step = advance(Job(uuid, JobState(row.state)), event)
     if isinstance(step, Ignored):
         return step
-    moved = {"wanted": uuid, "new_state": step.job.state.value, "new_sequence": row.sequence + 1}
+    told = Told(row.sequence + 1, event, at)
+    moved = {"wanted": uuid, "new_state": step.job.state.value, "new_sequence": told.sequence}
     await connection.execute(_MOVE, moved)
-    await stories.append(connection, uuid, row.sequence + 1, event, at)
-    return step.job
+    await stories.append(connection, uuid, told.sequence, event, at)
+    return Recorded(step.job, told)
 
 
 async def save_move(connection: AsyncConnection, job: Job, at: datetime) -> None:

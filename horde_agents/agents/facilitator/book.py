@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.agents.facilitator.parts import FacilitatorParts
-from horde_agents.agents.facilitator.reactions import CountEnd, WakeFollowers, react
+from horde_agents.agents.facilitator.reactions import CountEnd, TellFollowers, react
 from horde_agents.jobs.events import JobEvent
 from horde_agents.jobs.lifecycle import RULES, Ignored, Moved, NotAuthorised
 from horde_agents.jobs.states import JobState
@@ -16,7 +16,7 @@ from horde_agents.protocol.rest_api import CreateJob, StatusEntry, job_object
 from horde_agents.protocol.status_updates import metadata_of
 from horde_agents.runtime import clock
 from horde_agents.store import jobs, stories
-from horde_agents.store.jobs import StoredJob
+from horde_agents.store.jobs import Recorded, StoredJob
 from horde_agents.store.stories import Told
 
 
@@ -37,19 +37,19 @@ class JobBook:
         """
         at = clock.now()
 
-        async def record(connection: AsyncConnection) -> Moved | Ignored | LookupError | NotAuthorised:
+        async def record(connection: AsyncConnection) -> Recorded | Ignored | LookupError | NotAuthorised:
             try:
-                result = await jobs.record(connection, uuid, event, at, told_by)
+                return await jobs.record(connection, uuid, event, at, told_by)
             except (LookupError, NotAuthorised) as refusal:
                 return refusal  # raised below: a unit that raises makes its whole group run again
-            return result if isinstance(result, Ignored) else Moved(result)
 
-        step = await self.parts.store.writer.run(record)
-        if isinstance(step, LookupError | NotAuthorised):
-            raise step
-        if isinstance(step, Moved):
-            self._perform(step)
-        return step
+        result = await self.parts.store.writer.run(record)
+        if isinstance(result, LookupError | NotAuthorised):
+            raise result
+        if isinstance(result, Ignored):
+            return result
+        self._perform(result)
+        return Moved(result.job)
 
     async def read(self, uuid: str, owner_hotkey: str) -> StoredJob | None:
         """The job, if it is this owner's."""
@@ -69,11 +69,11 @@ class JobBook:
             job.uuid, body, CreateJob.model_validate(body), shown_history(job, []), job.created_at
         )
 
-    def _perform(self, step: Moved) -> None:
-        for effect in react(step):
+    def _perform(self, recorded: Recorded) -> None:
+        for effect in react(Moved(recorded.job)):
             match effect:
-                case WakeFollowers():
-                    self.parts.watchers.wake(step.job.uuid)
+                case TellFollowers():
+                    self.parts.watchers.tell(recorded.job.uuid, recorded.told)
                 case CountEnd(state):
                     self.parts.metrics.ended.labels(state=state.value).inc()
 

@@ -14,6 +14,7 @@ from horde_agents.protocol.rest_api import StatusEntry
 from horde_agents.runtime import clock
 from horde_agents.store import jobs, stories
 from horde_agents.store.jobs import StoredJob
+from horde_agents.store.stories import Told
 
 #: A comment after this silence keeps proxies from closing the stream, and finds dead readers.
 _COMMENT_S: Final = 15.0
@@ -35,27 +36,41 @@ async def stream(request: web.Request, book: JobBook, job: StoredJob) -> web.Str
 
 
 async def _lines(book: JobBook, job: StoredJob, after: int) -> AsyncIterator[str]:
-    with book.parts.watchers.following(job.uuid) as grown:
+    with book.parts.watchers.following(job.uuid) as news:
         if after < 0:
             yield _line(0, StatusEntry(JobState.SENT, {}, clock.iso(job.created_at)))
             after = 0
+        told = await _stored(book, job.uuid, after)
+        if not told and await _has_ended(book, job.uuid):
+            return
         while True:
-            grown.clear()
-            async with book.parts.store.reading() as connection:
-                told = await stories.told(connection, job.uuid, after)
             for item in told:
                 after = item.sequence
                 entry = entry_of(item)
                 yield _line(item.sequence, entry)
                 if entry.status.is_final:
                     return
-            if not told and await _has_ended(book, job.uuid):
-                return
             try:
                 async with asyncio.timeout(_COMMENT_S):
-                    await grown.wait()
+                    told = await _next(book, job.uuid, after, news)
             except TimeoutError:
                 yield ": still here\n\n"
+                told = await _stored(book, job.uuid, after)
+
+
+async def _next(book: JobBook, uuid: str, after: int, news: "asyncio.Queue[Told]") -> list[Told]:
+    """What follows ``after``: as it is told, or from the store when something is missing between."""
+    while True:
+        item = await news.get()
+        if item.sequence == after + 1:
+            return [item]
+        if item.sequence > after:
+            return await _stored(book, uuid, after)
+
+
+async def _stored(book: JobBook, uuid: str, after: int) -> list[Told]:
+    async with book.parts.store.reading() as connection:
+        return await stories.told(connection, uuid, after)
 
 
 async def _has_ended(book: JobBook, uuid: str) -> bool:

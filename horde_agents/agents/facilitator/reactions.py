@@ -8,7 +8,7 @@ from horde_agents.jobs.states import JobState
 
 
 @dataclass(frozen=True, slots=True)
-class WakeFollowers:
+class TellFollowers:
     """Send the new status to every open event stream of the job."""
 
 
@@ -19,10 +19,10 @@ class CountEnd:
     state: JobState
 
 
-Effect: TypeAlias = WakeFollowers | CountEnd
+Effect: TypeAlias = TellFollowers | CountEnd
 
 
 def react(step: Moved) -> tuple[Effect, ...]:
     """Plan the effects of a step that is already on disk."""
     state = step.job.state
-    return (WakeFollowers(), CountEnd(state)) if state.is_final else (WakeFollowers(),)
+    return (TellFollowers(), CountEnd(state)) if state.is_final else (TellFollowers(),)

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.jobs.events import Accepted, Finished, HordeFailed, JobEvent, Received
-from horde_agents.jobs.lifecycle import Ignored, Job, NotAuthorised
+from horde_agents.jobs.lifecycle import Ignored, NotAuthorised
 from horde_agents.jobs.states import JobState, Role
 from horde_agents.store import jobs, stories
 from horde_agents.store.engine import Store
-from horde_agents.store.jobs import StoredJob
+from horde_agents.store.jobs import Recorded, StoredJob
 from tests.contract.store.rows import AT, job
 
 _RECEIVED = Received(Role.VALIDATOR)
@@ -23,8 +23,8 @@ async def _add(store: Store, *rows: StoredJob) -> list[StoredJob]:
     return [await store.writer.run(partial(jobs.add, job=row)) for row in rows]
 
 
-async def _record(store: Store, uuid: str, *events: JobEvent) -> list[Job | Ignored]:
-    async def unit(connection: AsyncConnection) -> list[Job | Ignored]:
+async def _record(store: Store, uuid: str, *events: JobEvent) -> list[Recorded | Ignored]:
+    async def unit(connection: AsyncConnection) -> list[Recorded | Ignored]:
         return [await jobs.record(connection, uuid, event, AT) for event in events]
 
     return await store.writer.run(unit)
