@@ -6,13 +6,16 @@ TESTS  ?= tests
 CODE   := horde_agents tests tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench format lock stop clean
+.PHONY: help setup tools demo test check bench format lock stop clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 setup: ## set this machine up for everything below (each does its own part by itself)
 	@$(SETUP) test
+
+tools: ## build the pinned Nomad, Consul and versitygw unless they are here (minutes, once)
+	@$(SETUP) tools
 
 demo: ## a real Docker job through all four agents
 	@$(SETUP) demo

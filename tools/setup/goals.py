@@ -7,6 +7,7 @@ from tools.setup.docker_daemon import ensure_docker
 from tools.setup.images import ensure_images
 from tools.setup.packages import install_missing
 from tools.setup.registry import ensure_registry
+from tools.setup.servers import ensure_servers
 from tools.setup.stock import ensure_stock
 from tools.setup.venv import ensure_venv
 
@@ -15,16 +16,19 @@ Step = Callable[[], None]
 _PYTHON = ("python3-venv",)
 _DOCKER = ("ca-certificates", "docker.io", "docker-registry", "busybox-static", "iproute2")
 _DATABASE = ("postgresql",)
+_BUILDING = ("gcc", "libc6-dev")
 
 
 #: goal → the Debian packages that it needs
 PACKAGES_OF: dict[str, tuple[str, ...]] = {
-    "check": _PYTHON,
+    "check": (*_PYTHON, *_BUILDING),
     "services": _DOCKER,
     "stock": _PYTHON,
+    "tools": _BUILDING,
     "demo": (*_PYTHON, *_DOCKER),
-    "bench": (*_PYTHON, *_DOCKER),
-    "test": (*_PYTHON, *_DOCKER, *_DATABASE),
+    "bench": (*_PYTHON, *_DOCKER, *_BUILDING),
+    "cluster": (*_PYTHON, *_DOCKER, *_BUILDING),
+    "test": (*_PYTHON, *_DOCKER, *_DATABASE, *_BUILDING),
 }
 
 _SERVICES: tuple[Step, ...] = (ensure_docker, ensure_registry, ensure_images)
@@ -32,12 +36,14 @@ _RUNNING_JOBS: tuple[Step, ...] = (ensure_venv, *_SERVICES, ensure_chain_metadat
 
 #: goal → what follows its packages
 STEPS_OF: dict[str, tuple[Step, ...]] = {
-    "check": (ensure_venv,),
+    "check": (ensure_venv, ensure_servers),
     "services": _SERVICES,
     "stock": (ensure_venv, ensure_stock),
+    "tools": (ensure_servers,),
     "demo": _RUNNING_JOBS,
-    "bench": _RUNNING_JOBS,
-    "test": (*_RUNNING_JOBS, ensure_stock),
+    "cluster": (*_RUNNING_JOBS, ensure_servers),
+    "bench": (*_RUNNING_JOBS, ensure_servers),
+    "test": (*_RUNNING_JOBS, ensure_stock, ensure_servers),
 }
 
 

@@ -29,6 +29,8 @@ PRESENT: dict[str, Callable[[], bool]] = {
     "docker-registry": lambda: _on_path("docker-registry"),
     "busybox-static": lambda: is_static(Path("/bin/busybox")),
     "iproute2": lambda: _on_path("ip"),
+    "gcc": lambda: _on_path("gcc"),
+    "libc6-dev": lambda: Path("/usr/include/stdlib.h").exists(),
     "postgresql": lambda: any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
 }
 
