@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.cli.devchain import DevchainRefused, call
 from horde_agents.devchain.beacon import NotADevchain, install_beacon
+from horde_agents.jobs.classes import add_classes
 from horde_agents.jobs.events import kind_of
 from horde_agents.jobs.states import JobState
 from horde_agents.protocol.signing import Hotkey as SigningHotkey
@@ -40,6 +41,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def _run(model: type[S], name: str, config: Path | None, serve: Callable[[S], Awaitable[None]]) -> None:
     settings = load_settings(model, name, config)
     set_up_logs(name, getattr(settings, "log_level", "info"))
+    add_classes(getattr(settings, "class_file", None))
     asyncio.run(_awaited(serve(settings)))
 
 

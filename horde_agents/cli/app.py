@@ -8,6 +8,7 @@ from horde_agents import __version__
 from horde_agents.cli import agents, demo, devchain, doctor, jobs
 from horde_agents.clients.chain import ChainFault
 from horde_agents.clients.facilitator import FacilitatorFault
+from horde_agents.jobs.classes import ClassesWrong
 from horde_agents.protocol.signing import WalletUnreadable
 from horde_agents.runtime.settings import SettingsWrong
 from horde_agents.store.engine import StoreUnusable
@@ -41,6 +42,7 @@ _MENDABLE = (
     WalletUnreadable,
     FacilitatorFault,
     ChainFault,
+    ClassesWrong,
     demo.DemoFailed,
     devchain.DevchainRefused,
 )

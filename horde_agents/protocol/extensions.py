@@ -17,6 +17,7 @@ class Extension(StrEnum):
     CANCEL = "cancel/1"  # a running attempt can be taken back
     RECEIPT_ACK = "receipt-ack/1"  # the miner says which receipts it has stored
     RESUME = "resume/1"  # a job or attempt sent twice is answered, not run twice
+    CLASSES = "classes/1"  # a manifest of all classes beside the one of wire classes
     CHALLENGE = "challenge/1"  # the facilitator's nonce is signed besides the constant
 
 

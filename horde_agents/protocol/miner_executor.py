@@ -18,7 +18,11 @@ PATH: Final = "/v0.1/executor_interface"
 
 
 class HordeExecutorHello(OpenMessage):
-    """An executor presents its slot; ``running_job_uuid`` is set when it comes back during a job."""
+    """An executor presents its slot; ``running_job_uuid`` is set when it comes back during a job.
+
+    ``meant_for`` names the attempt for which it was started, if it was started for one, and
+    ``placement_epoch`` the placement by which it was sent here.
+    """
 
     message_type: Literal["HordeExecutorHello"] = "HordeExecutorHello"
     slot_id: str
@@ -26,15 +30,25 @@ class HordeExecutorHello(OpenMessage):
     pid: int
     running_job_uuid: str | None = None
     devices: list[str] = Field(default_factory=list)
+    meant_for: str | None = None
+    placement_epoch: int = 0
 
 
 class HordeWelcome(OpenMessage):
-    """The miner takes the executor into service."""
+    """The miner takes the executor into service; ``horde_addresses`` are all miners to ask in need."""
 
     message_type: Literal["HordeWelcome"] = "HordeWelcome"
     miner_hotkey: str
     horde_addresses: list[str] = Field(default_factory=list)
     heartbeat_s: float = 5.0
+
+
+class HordeGoTo(OpenMessage):
+    """The slot serves another UID now: the executor leaves and presents itself at ``address``."""
+
+    message_type: Literal["HordeGoTo"] = "HordeGoTo"
+    address: str
+    placement_epoch: int
 
 
 class HordeHeartbeat(OpenMessage):
@@ -44,6 +58,12 @@ class HordeHeartbeat(OpenMessage):
     job_uuid: str
     stage: Stage
     elapsed_s: float
+
+
+class HordeLeaving(OpenMessage):
+    """An idle executor is about to end; the miner offers it nothing more and closes the link."""
+
+    message_type: Literal["HordeLeaving"] = "HordeLeaving"
 
 
 class HordeAck(OpenMessage):
@@ -56,6 +76,7 @@ class HordeAck(OpenMessage):
 FromExecutor = Annotated[
     HordeExecutorHello
     | HordeHeartbeat
+    | HordeLeaving
     | frames.V0ExecutorReadyRequest
     | frames.V0VolumesReadyRequest
     | frames.V0StreamingJobReadyRequest
@@ -69,6 +90,7 @@ FromExecutor = Annotated[
 ]
 FromMiner = Annotated[
     HordeWelcome
+    | HordeGoTo
     | HordeAck
     | frames.V0InitialJobRequest
     | frames.V0JobRequest

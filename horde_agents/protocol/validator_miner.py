@@ -29,11 +29,13 @@ class ValidatorAuthForMiner(OpenMessage):
 
 
 class V0ExecutorManifestRequest(OpenMessage):
-    """Executors per wire class; the first frame a validator gets."""
+    """Executors per wire class; the first frame a validator gets. ``horde_manifest`` counts them by all
+    classes, for peers that announce ``classes/1``."""
 
     message_type: Literal["V0ExecutorManifestRequest"] = "V0ExecutorManifestRequest"
     manifest: dict[str, int]
     horde_extensions: list[str] | None = None
+    horde_manifest: dict[str, int] | None = None
 
 
 class SignedReceipt(OpenMessage):

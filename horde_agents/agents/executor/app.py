@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import math
 import signal
 from collections.abc import Callable
 from typing import Final
 
+from horde_agents.agents.executor.address_book import AddressBook
 from horde_agents.agents.executor.container import slot_labels
 from horde_agents.agents.executor.link import MinerLink, MinerLost
 from horde_agents.agents.executor.outcome import StageFailed
@@ -27,6 +29,8 @@ _ACK_S: Final = 60.0
 _ACK_STOPPING_S: Final = 2.0
 #: The same, when the executor has been told to stop.
 _LAST_ACK_S: Final = 3.0
+#: Seconds an idle executor waits for its miner to let it go.
+_PARTING_S: Final = 1.0
 #: Seconds after which an executor that is ready gives up on the job's request.
 _REQUEST_S: Final = 120.0
 #: How the holder, and the kernel when the holder is gone, tell an executor to end at once.
@@ -34,22 +38,24 @@ STOP_NOW: Final = signal.SIGINT
 _log = get_logger(__name__)
 
 
-async def serve_one_job(settings: ExecutorSettings) -> None:
-    """Live as one executor: at most one job, then return.
+async def serve_one_job(
+    settings: ExecutorSettings, book: AddressBook | None = None, idle_s: float = math.inf
+) -> None:
+    """Live as one executor: at most one job, then return; without one, after ``idle_s``.
 
     Raises:
         EngineFault: the container engine is away, so the slot cannot be served.
     """
     engine = DockerEngine()
     await free_slot(engine, settings)
-    link = MinerLink(settings)
+    link = MinerLink(settings, book or AddressBook(settings.miners))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, _drained_stop(loop, stop, link, settings))
     loop.add_signal_handler(STOP_NOW, stop.set)
     keeping = asyncio.create_task(link.keep(), name="miner link")
     try:
-        offer = await _offered(link, stop, keeping)
+        offer = await _offered(link, stop, keeping, idle_s)
         if offer is not None:
             await _serve(offer, link, engine, settings, stop, keeping)
     finally:
@@ -149,19 +155,31 @@ async def _beat(run: JobRun, link: MinerLink, job_uuid: str) -> None:
 
 
 async def _offered(
-    link: MinerLink, stop: asyncio.Event, keeping: "asyncio.Task[None]"
+    link: MinerLink, stop: asyncio.Event, keeping: "asyncio.Task[None]", idle_s: float
 ) -> V0InitialJobRequest | None:
-    """The first offer, or ``None`` when the executor is told to stop before one comes."""
+    """The first offer; ``None`` when the executor is told to stop, or ``idle_s`` pass, before one comes."""
     offer = asyncio.create_task(link.offers.get())
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({offer, stopping, keeping}, return_when=asyncio.FIRST_COMPLETED)
+    patience_s = None if idle_s == math.inf else idle_s
+    await asyncio.wait({offer, stopping, keeping}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
+    if not offer.done() and not keeping.done():
+        await _part(link, offer)
     if offer.done():
         return offer.result()
     offer.cancel()
     if keeping.done():
         keeping.result()  # a link that ends by itself has failed: the holder waits before it tries again
     return None
+
+
+async def _part(link: MinerLink, offer: "asyncio.Task[V0InitialJobRequest]") -> None:
+    """Take leave of the miner; an offer that was on its way is still taken."""
+    link.parted.clear()
+    await link.leave()
+    parted = asyncio.create_task(link.parted.wait())
+    await asyncio.wait({offer, parted}, timeout=_PARTING_S, return_when=asyncio.FIRST_COMPLETED)
+    parted.cancel()
 
 
 def _drained_stop(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import math
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ import time
 from random import Random
 from typing import Final
 
+from horde_agents.agents.executor.address_book import AddressBook
 from horde_agents.agents.executor.app import STOP_NOW, serve_one_job
 from horde_agents.agents.executor.settings import ExecutorSettings
 from horde_agents.runtime.backoff import delays_s
@@ -33,21 +35,26 @@ class _Stopping(BaseException):
 
 
 def hold_slot(settings: ExecutorSettings) -> None:
-    """Fork executors one after another until SIGTERM or SIGINT; returns when the last has ended."""
+    """Fork executors one after another until a signal or the holder's time to be recycled.
+
+    Returns when the last executor has ended.
+    """
     if settings.die_with_parent:
         end_with_parent(STOP_NOW)  # nobody is left to hear of a job, and the slot's next holder may be coming
     gc.collect()
     gc.freeze()  # keeps the parent's objects out of the children's collections, so pages stay shared
     signal.signal(signal.SIGTERM, _told)
     signal.signal(STOP_NOW, _told)
+    book, begun_s, jobs = AddressBook(settings.miners), time.monotonic(), 0
     child: int | None = None
     delays = delays_s(0.2, 30.0, Random())  # noqa: S311  (spreads restarts)
     try:
-        while True:
-            child = _fork(settings)
+        while (life := _left(settings, begun_s, jobs)) is not None:
+            child = _fork(settings, book, life)
             status = _reaped(child)
             child = None
             if status == 0:
+                jobs += 1
                 delays = delays_s(0.2, 30.0, Random())  # noqa: S311
             else:
                 _log.warning("executor ended badly", status=status, slot=settings.slot_id)
@@ -68,7 +75,15 @@ def _told(number: int, _frame: object) -> None:
     raise _Stopping(number)
 
 
-def _fork(settings: ExecutorSettings) -> int:
+def _left(settings: ExecutorSettings, begun_s: float, jobs: int) -> float | None:
+    """Seconds for which an executor may still wait for a job; ``None`` when the holder is to be recycled."""
+    if settings.recycle_jobs and jobs >= settings.recycle_jobs:
+        return None
+    left_s = begun_s + settings.recycle_s - time.monotonic() if settings.recycle_s else math.inf
+    return left_s if left_s > 0 else None
+
+
+def _fork(settings: ExecutorSettings, book: AddressBook, idle_s: float) -> int:
     parent = os.getpid()
     child = os.fork()
     if child:
@@ -79,14 +94,14 @@ def _fork(settings: ExecutorSettings) -> int:
     end_with_parent(STOP_NOW)
     if os.getppid() != parent:  # it went between fork and prctl
         os._exit(_FAILED)
-    os._exit(_live(settings))
+    os._exit(_live(settings, book, idle_s))
 
 
-def _live(settings: ExecutorSettings) -> int:
+def _live(settings: ExecutorSettings, book: AddressBook, idle_s: float) -> int:
     """Run the executor; threads that hang in a library must not keep the process."""
     loop = asyncio.new_event_loop()
     try:
-        loop.run_until_complete(serve_one_job(settings))
+        loop.run_until_complete(serve_one_job(settings, book, idle_s))
     except Exception:  # noqa: BLE001  (outermost frame of the process: log and end)
         _log.exception("executor crashed", slot=settings.slot_id)
         return _FAILED

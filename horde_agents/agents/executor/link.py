@@ -2,25 +2,27 @@
 
 import asyncio
 import os
-import ssl
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from typing import Final
 
 import aiohttp
 
+from horde_agents.agents.executor.address_book import AddressBook
 from horde_agents.agents.executor.settings import ExecutorSettings
 from horde_agents.jobs.events import JobEvent
 from horde_agents.protocol.attempt_reports import report_of
 from horde_agents.protocol.frames import MAX_FRAME_BYTES, MalformedFrame, render
 from horde_agents.protocol.job_frames import GenericError, HordeCancelJob, V0InitialJobRequest, V0JobRequest
+from horde_agents.protocol.miner_address import MinerAddress
 from horde_agents.protocol.miner_executor import (
     PATH,
     FromMiner,
     HordeAck,
     HordeExecutorHello,
+    HordeGoTo,
     HordeHeartbeat,
+    HordeLeaving,
     HordeWelcome,
     read_from_miner,
 )
@@ -29,11 +31,17 @@ from horde_agents.runtime.clock import monotonic_s
 from horde_agents.runtime.logs import get_logger
 
 _WELCOME_S: Final = 10.0
+#: Times an executor goes at once where it is sent; beyond, the miners disagree, and it waits before it asks.
+_MOST_SENT_ON: Final = 3
 _log = get_logger(__name__)
 
 
 class MinerRefused(Exception):
     """The miner does not want this executor: wrong token, or the slot is taken by another link."""
+
+
+class _SentOn(Exception):
+    """The slot serves another miner; the address book says which."""
 
 
 class MinerLost(Exception):
@@ -45,15 +53,18 @@ class MinerLink:
     """The link of one executor process; ``keep`` holds it open, the queues carry what comes."""
 
     settings: ExecutorSettings
+    book: AddressBook
     offers: "asyncio.Queue[V0InitialJobRequest]" = field(default_factory=asyncio.Queue)
     requests: "asyncio.Queue[V0JobRequest]" = field(default_factory=asyncio.Queue)
     cancelled: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
     acknowledged: asyncio.Event = field(default_factory=asyncio.Event)
+    parted: asyncio.Event = field(default_factory=asyncio.Event)
     heartbeat_s: float = 5.0
     _job_uuid: str | None = None
     _told: list[str] = field(default_factory=list)
     _socket: aiohttp.ClientWebSocketResponse | None = None
     _away_since_s: float = 0.0
+    _sent_on: int = 0
 
     @property
     def is_busy(self) -> bool:
@@ -61,7 +72,8 @@ class MinerLink:
         return self._job_uuid is not None
 
     async def keep(self) -> None:
-        """Stay connected for as long as the process lives.
+        """Stay connected for as long as the process lives: to the miner whose job runs, else to whoever
+        the slot serves.
 
         Raises:
             MinerLost: a job runs and the miner has been away longer than the grace.
@@ -73,8 +85,13 @@ class MinerLink:
                 while away_since_s == self._away_since_s:  # until a connection has come and gone
                     try:
                         await self._connected(session)
+                    except _SentOn:
+                        if self._sent_on <= _MOST_SENT_ON:
+                            continue
                     except (aiohttp.ClientError, OSError, MinerRefused, MalformedFrame) as error:
                         _log.warning("miner link failed", error=str(error) or repr(error))
+                        if not self._job_uuid:  # a running job is known to its own miner alone
+                            self.book.pass_over()
                     if (
                         self._job_uuid
                         and monotonic_s() - self._away_since_s > self.settings.reconnect_grace_s
@@ -95,20 +112,26 @@ class MinerLink:
         """Say that the job is alive; lost beats are not repeated."""
         await self._send(render(heartbeat))
 
+    async def leave(self) -> None:
+        """Ask to be let go; an offer that is on its way still comes before ``parted``."""
+        if self._socket is None:
+            self.parted.set()
+        await self._send(render(HordeLeaving()))
+
     async def _connected(self, session: aiohttp.ClientSession) -> None:
-        token = self.settings.token.get_secret_value()
+        miner = MinerAddress.read(self.book.addresses()[0])
         async with (
             asyncio.timeout(_WELCOME_S) as limit,
             session.ws_connect(
-                f"wss://{self.settings.miner_address}{PATH}",
-                ssl=_trusting(self.settings.certificate_file),
-                headers={"Authorization": f"Bearer {token}"},
+                f"wss://{miner.host_and_port}{PATH}",
+                ssl=aiohttp.Fingerprint(miner.certificate_sha256),
+                headers={"Authorization": f"Bearer {self.settings.token_text()}"},
                 heartbeat=20.0,
                 max_msg_size=MAX_FRAME_BYTES,
             ) as socket,
         ):
             await socket.send_str(render(self._hello()))
-            self.heartbeat_s = (await _greeting(socket)).heartbeat_s
+            await self._greeted(socket)
             limit.reschedule(None)
             for text in self._told:
                 await socket.send_str(text)
@@ -117,7 +140,28 @@ class MinerLink:
                 await self._receive(socket)
             finally:
                 self._socket = None
+                self.parted.set()
                 self._away_since_s = monotonic_s()
+
+    async def _greeted(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        frame = await _first_frame(socket)
+        if isinstance(frame, HordeGoTo):
+            self._go_to(frame)
+            raise _SentOn
+        if not isinstance(frame, HordeWelcome):
+            why = frame.details if isinstance(frame, GenericError) else frame.message_type
+            raise MinerRefused(f"the miner answered the greeting with: {why}")
+        self._sent_on = 0
+        self.heartbeat_s = frame.heartbeat_s
+        self.book.learn(_readable(frame.horde_addresses))
+
+    def _go_to(self, frame: HordeGoTo) -> None:
+        try:
+            self.book.go_to(str(MinerAddress.read(frame.address)), frame.placement_epoch)
+        except ValueError as error:
+            raise MalformedFrame("executor.wrong_address", str(error)) from error
+        self._sent_on += 1
+        _log.info("sent on", slot=self.settings.slot_id, to=frame.address.partition("/")[0])
 
     def _hello(self) -> HordeExecutorHello:
         settings = self.settings
@@ -127,6 +171,8 @@ class MinerLink:
             pid=os.getpid(),
             running_job_uuid=self._job_uuid,
             devices=settings.gpu_uuids,
+            meant_for=settings.meant_for or None,
+            placement_epoch=self.book.epoch,
         )
 
     async def _receive(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -134,7 +180,11 @@ class MinerLink:
             if message.type is not aiohttp.WSMsgType.TEXT:
                 continue
             try:
-                self._take(read_from_miner(message.data))
+                frame = read_from_miner(message.data)
+                if isinstance(frame, HordeGoTo) and self._job_uuid is None:
+                    self._go_to(frame)
+                    return
+                self._take(frame)
             except MalformedFrame as error:
                 _log.warning("miner sent a malformed frame", error=str(error))
                 await socket.send_str(render(GenericError(details=str(error))))
@@ -163,19 +213,19 @@ class MinerLink:
             _log.warning("report not sent, will be repeated", error=repr(error))
 
 
-async def _greeting(socket: aiohttp.ClientWebSocketResponse) -> HordeWelcome:
+async def _first_frame(socket: aiohttp.ClientWebSocketResponse) -> FromMiner:
     message = await socket.receive()
     if message.type is not aiohttp.WSMsgType.TEXT:
         raise MinerRefused(f"the miner closed the link instead of greeting: {socket.close_code}")
-    frame = read_from_miner(message.data)
-    if not isinstance(frame, HordeWelcome):
-        why = frame.details if isinstance(frame, GenericError) else frame.message_type
-        raise MinerRefused(f"the miner answered the greeting with: {why}")
-    return frame
+    return read_from_miner(message.data)
 
 
-def _trusting(certificate_file: Path) -> ssl.SSLContext:
-    """Trusts the miner's own certificate and nothing else."""
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(certificate_file))
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    return context
+def _readable(addresses: list[str]) -> list[str]:
+    """Those of ``addresses`` that have the form of one."""
+    readable = []
+    for text in addresses:
+        try:
+            readable.append(str(MinerAddress.read(text)))
+        except ValueError as error:
+            _log.warning("address left out", error=str(error))
+    return readable

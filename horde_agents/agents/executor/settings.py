@@ -1,9 +1,11 @@
 """The settings of a holder and of the executors it forks."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from horde_agents.protocol.miner_address import MinerAddress
 from horde_agents.runtime.settings import AgentSettings
 
 _MIB = 1024 * 1024
@@ -16,9 +18,27 @@ class ExecutorSettings(AgentSettings):
         description="The slot to keep: node and devices, e.g. 'gpu7:GPU-1a2b' or 'laptop:cpu-0'."
     )
     executor_class: str = Field(description="The executor class of the slot.")
-    miner_address: str = Field(description="The miner's executor listener, host:port.")
-    token: SecretStr = Field(description="The slot's token; given by the environment, never as an argument.")
-    certificate_file: Path = Field(description="PEM file of the certificate or authority of the miner.")
+    miners: list[str] = Field(
+        min_length=1,
+        description="Listeners of miners, each host:port/SHA-256 of its certificate; first asked first.",
+    )
+    token: SecretStr | None = Field(
+        default=None, description="The slot's token; given by the environment, never as an argument."
+    )
+    token_file: Path | None = Field(
+        default=None, description="File of the token instead, read at each connection; Nomad renews it."
+    )
+    allocation_id: str = Field(default="", description="The Nomad allocation that keeps the slot.")
+    node_name: str = Field(default="", description="The gpu node's name; part of the slot's id.")
+    short_code: str = Field(
+        default="", description="The class's short code; part of a slot's id without GPUs."
+    )
+    meant_for: str = Field(default="", description="The attempt for which the holder was made; empty: any.")
+    spin_up_s: float = Field(
+        default=30.0, gt=0, description="Seconds within which an executor of the class has to be ready."
+    )
+    recycle_jobs: int = Field(default=0, ge=0, description="Jobs after which the holder ends; 0: never.")
+    recycle_s: float = Field(default=0.0, ge=0, description="Seconds after which the holder ends; 0: never.")
     work_dir: Path = Field(
         description="Directory for job data; a folder per slot is made and cleaned inside it."
     )
@@ -51,3 +71,27 @@ class ExecutorSettings(AgentSettings):
         default=False, description="End when the process that started the holder ends."
     )
     log_level: str = Field(default="info", description="debug, info, warning or error.")
+
+    @field_validator("miners")
+    @classmethod
+    def _readable(cls, miners: list[str]) -> list[str]:
+        for text in miners:
+            MinerAddress.read(text)
+        return miners
+
+    @model_validator(mode="after")
+    def _one_token(self) -> Self:
+        if (self.token is None) == (self.token_file is None):
+            raise ValueError("set either token or token_file")
+        return self
+
+    def token_text(self) -> str:
+        """The token as it is now.
+
+        Raises:
+            OSError: the token file cannot be read.
+        """
+        if self.token is not None:
+            return self.token.get_secret_value()
+        assert self.token_file is not None
+        return self.token_file.read_text().strip()

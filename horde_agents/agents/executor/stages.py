@@ -18,7 +18,6 @@ from horde_agents.agents.executor.volumes import place_volumes
 from horde_agents.agents.executor.workspace import Workspace, clear
 from horde_agents.clients.docker import Engine, EngineFault, Image, ImageMissing, ImageRefused, PlanRefused
 from horde_agents.jobs.budget import STARTUP_S, Limits, RunningBudget
-from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.jobs.events import (
     ExecutionDone,
     ExecutorReady,
@@ -59,7 +58,7 @@ class JobRun:
         Raises:
             StageFailed: it cannot be had; the user's fault or this node's.
         """
-        limit_s = CATALOGUE[self.settings.executor_class].spin_up_s + STARTUP_S
+        limit_s = self.settings.spin_up_s + STARTUP_S
         async with _within(monotonic_s() + limit_s, self.stage, limit_s):
             image = await self.image(image_name)
         await self.tell(ExecutorReady(Role.EXECUTOR))

@@ -1,5 +1,7 @@
 """The settings of a facilitator."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from horde_agents.jobs.budget import FACILITATOR_GRACE_S
@@ -53,5 +55,8 @@ class FacilitatorSettings(AgentSettings):
     )
     refusals_per_minute: int = Field(
         default=60, gt=0, description="Refused requests of one address or key after which it must wait."
+    )
+    class_file: Path | None = Field(
+        default=None, description="TOML file of executor classes besides those that come with Horde."
     )
     log_level: str = Field(default="info", description="debug, info, warning or error.")

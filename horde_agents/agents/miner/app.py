@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from horde_agents.agents.miner.admission import OwnSlots
 from horde_agents.agents.miner.attempts import Attempts
-from horde_agents.agents.miner.certificate import ensure_certificate, server_context
+from horde_agents.agents.miner.certificate import ensure_certificate, fingerprint, server_context
 from horde_agents.agents.miner.chain_watch import watch_chain
 from horde_agents.agents.miner.executor_door import ExecutorDoor
 from horde_agents.agents.miner.offers import Offers
@@ -26,6 +26,7 @@ from horde_agents.agents.miner.slots import Slots
 from horde_agents.agents.miner.tokens import SlotToken, issue
 from horde_agents.agents.miner.validator_door import PATH, ValidatorDoor
 from horde_agents.agents.miner.validators import Validators
+from horde_agents.protocol.miner_address import MinerAddress
 from horde_agents.protocol.signing import KeypairSigner
 from horde_agents.runtime import clock
 from horde_agents.runtime.health import Check, health_app, listening
@@ -53,14 +54,13 @@ class _PoolLink:
     """What the miner gives its pool."""
 
     settings: MinerSettings
-    address: str
-    certificate_file: Path
+    address: MinerAddress
     secret: bytes = field(repr=False)
 
     def plan(self, slot_id: str, executor_class: str) -> HolderPlan:
         expires_at = int((clock.now() + _TOKEN_LIFE).timestamp())
         token = issue(SlotToken(slot_id, executor_class, expires_at), self.secret)
-        return HolderPlan(slot_id, executor_class, self.address, self.certificate_file, token)
+        return HolderPlan(slot_id, executor_class, self.address, token)
 
 
 async def serve(settings: MinerSettings) -> None:
@@ -81,7 +81,7 @@ async def running_miner(settings: MinerSettings) -> AsyncIterator[RunningMiner]:
         store = await stack.enter_async_context(open_store(settings.database_url))
         secret = await _horde_secret(store)
         supervisor = await stack.enter_async_context(supervised())
-        slots = Slots(pool.slots())
+        slots = Slots(dict(pool.slots()))
         parts = MinerParts(settings, signer, store, supervisor, ReceiptBook(store, signer), slots)
         attempts, validators = Attempts(parts), Validators(parts)
         offers = Offers(parts, attempts)
@@ -89,12 +89,13 @@ async def running_miner(settings: MinerSettings) -> AsyncIterator[RunningMiner]:
         await validators.load()
         await attempts.resume(executors_may_return=pool.outlives_miner)
 
-        executor_app = ExecutorDoor(secret, signer.hotkey, slots, attempts).application()
+        executor_app = ExecutorDoor(OwnSlots(secret), signer.hotkey, slots, attempts).application()
         tls = server_context(certificate_file)
         executor_port = await stack.enter_async_context(
             listening(executor_app, settings.executor_host, settings.executor_port, tls)
         )
-        link = _PoolLink(settings, f"{settings.executor_host}:{executor_port}", certificate_file, secret)
+        address = MinerAddress(f"{settings.executor_host}:{executor_port}", fingerprint(certificate_file))
+        link = _PoolLink(settings, address, secret)
         await stack.enter_async_context(pool.running(link))
         public = web.Application()
         public.add_routes([web.get(PATH, door.connected), *public_routes(parts.book)])

@@ -46,6 +46,11 @@ def ensure_certificate(data_dir: Path, host: str) -> Path:
     return certificate_file
 
 
+def fingerprint(certificate_file: Path) -> bytes:
+    """The SHA-256 by which executors know the certificate."""
+    return x509.load_pem_x509_certificate(certificate_file.read_bytes()).fingerprint(hashes.SHA256())
+
+
 def server_context(certificate_file: Path) -> ssl.SSLContext:
     """TLS 1.3 with the certificate and the key beside it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

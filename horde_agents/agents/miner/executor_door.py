@@ -1,4 +1,4 @@
-"""The executors' listener: token, greeting, then reports in and offers out."""
+"""The executors' listener: token, greeting, verdict, then reports in and offers out."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -6,9 +6,10 @@ from typing import Final
 
 from aiohttp import WSMsgType, web
 
-from horde_agents.agents.miner.attempts import Attempts
+from horde_agents.agents.miner.admission import Admission, Badge, Hold, Refuse, SendOn, Serve, Verdict
+from horde_agents.agents.miner.attempts import Attempt, Attempts
 from horde_agents.agents.miner.slots import Slots
-from horde_agents.agents.miner.tokens import SlotToken, TokenWrong, check
+from horde_agents.agents.miner.tokens import TokenWrong
 from horde_agents.jobs.states import Role
 from horde_agents.protocol.attempt_reports import Report, event_of
 from horde_agents.protocol.frames import MAX_FRAME_BYTES, MalformedFrame, render
@@ -18,15 +19,20 @@ from horde_agents.protocol.miner_executor import (
     FromExecutor,
     HordeAck,
     HordeExecutorHello,
+    HordeGoTo,
     HordeHeartbeat,
+    HordeLeaving,
     HordeWelcome,
     read_from_executor,
 )
-from horde_agents.runtime.clock import now
 from horde_agents.runtime.logs import get_logger
 
 _HELLO_S: Final = 10.0
 _PING_S: Final = 20.0
+#: Seconds an executor is held whose slot nobody knows yet; it gives up on its own greeting after 10.
+_HELD_S: Final = 7.0
+#: Seconds a slot may be without an executor before it is no longer counted.
+_ABSENT_S: Final = 10.0
 _log = get_logger(__name__)
 
 
@@ -34,9 +40,18 @@ _log = get_logger(__name__)
 class _Link:
     """One executor's connection, as ``slots.ExecutorLink`` wants it."""
 
-    slot_id: str
-    executor_class: str
+    badge: Badge
+    hello: HordeExecutorHello
+    peer: str
     socket: web.WebSocketResponse = field(repr=False)
+
+    @property
+    def slot_id(self) -> str:
+        return self.hello.slot_id
+
+    @property
+    def executor_class(self) -> str:
+        return self.hello.executor_class
 
     async def send(self, text: str) -> None:
         try:
@@ -47,62 +62,147 @@ class _Link:
 
 @dataclass(slots=True)
 class ExecutorDoor:
-    """Takes executors in."""
+    """Takes executors in, and sends them on when their slot serves another UID."""
 
-    secret: bytes = field(repr=False)
+    admission: Admission
     miner_hotkey: str
     slots: Slots
     attempts: Attempts
+    refused: dict[str, str] = field(default_factory=dict)
     _live: dict[str, _Link] = field(default_factory=dict)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def application(self) -> web.Application:
         """The listener's only path."""
         app = web.Application()
         app.add_routes([web.get(PATH, self._connected)])
         app.on_shutdown.append(self._close_all)
+        self.admission.on_change(self._look_again)
         return app
 
     async def _connected(self, request: web.Request) -> web.WebSocketResponse:
-        token = self._token(request)
+        badge = await self._badge(request)
         socket = web.WebSocketResponse(heartbeat=_PING_S, max_msg_size=MAX_FRAME_BYTES)
         await socket.prepare(request)
-        link = _Link(token.slot_id, token.executor_class, socket)
+        link: _Link | None = None
         try:
-            hello = await _hello(socket)
-            await self._greet(link, hello, token)
-            await self._receive(link)
+            link = _Link(badge, await _hello(socket), request.remote or "", socket)
+            if await self._greet(link):
+                await self._receive(link)
         except MalformedFrame as error:
-            await link.send(render(GenericError(details=str(error))))
+            await socket.send_str(render(GenericError(details=str(error))))
+        except ConnectionError:
+            _log.info("executor went during its greeting", peer=request.remote)
         finally:
-            self._gone(link)
+            if link is not None:
+                self._gone(link)
         return socket
 
-    def _token(self, request: web.Request) -> SlotToken:
+    async def _badge(self, request: web.Request) -> Badge:
         text = request.headers.get("Authorization", "").removeprefix("Bearer ")
         try:
-            return check(text, self.secret, now().timestamp())
+            return await self.admission.badge(text)
         except TokenWrong as error:
             _log.warning("executor refused", peer=request.remote, why=str(error))
+            self.refused[request.remote or ""] = str(error)
             raise web.HTTPUnauthorized(text=str(error)) from error
 
-    async def _greet(self, link: _Link, hello: HordeExecutorHello, token: SlotToken) -> None:
-        if (hello.slot_id, hello.executor_class) != (token.slot_id, token.executor_class):
-            raise MalformedFrame("executor.wrong_slot", "the greeting names another slot than the token")
-        attempt = self.attempts.find(hello.running_job_uuid) if hello.running_job_uuid else None
-        if hello.running_job_uuid is not None and (attempt is None or attempt.slot_id != link.slot_id):
+    async def _greet(self, link: _Link) -> bool:
+        """Say what becomes of the executor; False when it is not to stay."""
+        hello = link.hello
+        if hello.running_job_uuid is not None:
+            return await self._greet_busy(link, hello.running_job_uuid)
+        verdict = await self._settled(link)
+        if isinstance(verdict, Serve) and (twin := self._twin(link)):
+            verdict = Refuse(twin)
+        if not isinstance(verdict, Serve):
+            await self._turn_away(link, verdict)
+            return False
+        await self._take_in(link)
+        meant_for = self.attempts.find(hello.meant_for) if hello.meant_for else None
+        if meant_for is not None:
+            await self._hand_over(link, meant_for)
+        else:
+            self.slots.offer_service(link)
+        return True
+
+    async def _greet_busy(self, link: _Link, job_uuid: str) -> bool:
+        """An executor with a job belongs to the miner that gave it, whatever UID its slot serves by now."""
+        attempt = self.attempts.find(job_uuid)
+        if attempt is None or attempt.slot_id != link.slot_id:
             # it comes from before a restart; the slot may have a new executor, which it must not drive away
-            await self._dismiss(link, hello.running_job_uuid)
-            return
+            await self._dismiss(link, job_uuid)
+        elif twin := self._twin(link):
+            await self._turn_away(link, Refuse(twin))
+            return False
+        else:
+            await self._take_in(link)
+            self.slots.occupy(link.slot_id)
+            await self.attempts.executor_came_back(attempt, link)
+        return True
+
+    async def _hand_over(self, link: _Link, attempt: Attempt) -> None:
+        self.slots.expect(link.slot_id, link.executor_class)
+        self.slots.occupy(link.slot_id)
+        await self.attempts.executor_came_back(attempt, link)
+
+    async def _settled(self, link: _Link) -> Verdict:
+        """The verdict, once there is one: an unknown slot is held until the picture changes."""
+        deadline = asyncio.get_running_loop().time() + _HELD_S
+        while True:
+            self._changed.clear()
+            verdict = await self.admission.verdict(link.badge, link.hello)
+            if not isinstance(verdict, Hold):
+                return verdict
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._changed.wait()
+            except TimeoutError:
+                return verdict
+
+    async def _take_in(self, link: _Link) -> None:
         if (other := self._live.get(link.slot_id)) is not None:
             # the newest wins: an executor reconnects before a broken link of its own is noticed
             await other.socket.close(message=b"another link of this slot came")
         self._live[link.slot_id] = link
-        await link.send(render(HordeWelcome(miner_hotkey=self.miner_hotkey)))
-        if attempt is None:
-            self.slots.offer_service(link)
+        self.slots.expect(link.slot_id, link.executor_class)
+        self.refused.pop(link.peer, None)
+        await link.send(
+            render(HordeWelcome(miner_hotkey=self.miner_hotkey, horde_addresses=self.admission.addresses()))
+        )
+
+    async def _turn_away(self, link: _Link, verdict: SendOn | Hold | Refuse) -> None:
+        if isinstance(verdict, SendOn):
+            await link.send(render(HordeGoTo(address=verdict.address, placement_epoch=verdict.epoch)))
         else:
-            self.slots.occupy(link.slot_id)
-            await self.attempts.executor_came_back(attempt, link)
+            _log.warning("executor refused", slot=link.slot_id, peer=link.peer, why=verdict.why)
+            if isinstance(verdict, Refuse):
+                self.refused[link.peer] = f"{link.slot_id}: {verdict.why}"
+            await link.send(render(GenericError(details=verdict.why)))
+
+    def _twin(self, link: _Link) -> str | None:
+        """Why a second link of a live slot is none of the same holder; ``None`` when it may be."""
+        other = self._live.get(link.slot_id)
+        if other is None or other.socket.closed:
+            return None
+        if other.badge != link.badge:
+            return f"slot {link.slot_id} is kept by another holder, whose executor is connected"
+        if other.peer != link.peer:
+            return f"the token of slot {link.slot_id} is in use from {other.peer}"
+        return None
+
+    async def _look_again(self) -> None:
+        """The picture of who owns what has changed: send on what is idle and no longer ours."""
+        self._changed.set()
+        for link in list(self._live.values()):
+            verdict = await self.admission.verdict(link.badge, link.hello)
+            if isinstance(verdict, Serve | Hold):
+                continue
+            self.slots.forget(link.slot_id)
+            if self.slots.is_idle(link):
+                self.slots.withdraw(link)
+                await self._turn_away(link, verdict)
+                await link.socket.close()
 
     async def _dismiss(self, link: _Link, job_uuid: str) -> None:
         """Nobody here waits for that job: its executor is to end it and forget it."""
@@ -122,6 +222,10 @@ class ExecutorDoor:
 
     async def _take(self, link: _Link, frame: FromExecutor) -> None:
         match frame:
+            case HordeLeaving():
+                if self.slots.is_idle(link):
+                    self.slots.withdraw(link)
+                    await link.socket.close()
             case HordeExecutorHello() | HordeHeartbeat() | V0MachineSpecsRequest() | GenericError():
                 _log.debug("executor frame", slot=link.slot_id, kind=frame.message_type)
             case _:
@@ -139,8 +243,13 @@ class ExecutorDoor:
     def _gone(self, link: _Link) -> None:
         if self._live.get(link.slot_id) is link:
             del self._live[link.slot_id]
+            asyncio.get_running_loop().call_later(_ABSENT_S, self._count_absent, link.slot_id)
         self.slots.withdraw(link)
         self.attempts.executor_gone(link)
+
+    def _count_absent(self, slot_id: str) -> None:
+        if slot_id not in self._live:
+            self.slots.gave_up(slot_id)
 
     async def _close_all(self, _app: web.Application) -> None:
         for link in list(self._live.values()):

@@ -141,7 +141,7 @@ class Offers:
             raise _Declined(
                 RejectionReason.INVALID_SIGNATURE, "validator_signature is missing or does not hold"
             )
-        if offer.executor_class not in self.parts.slots.expected.values():
+        if not self.parts.slots.serves(offer.executor_class):
             raise _Declined(
                 RejectionReason.BUSY, f"this miner has no executor of class {offer.executor_class!r:.80}"
             )

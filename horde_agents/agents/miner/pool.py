@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import Protocol
 
 from horde_agents.agents.miner.settings import MinerSettings
+from horde_agents.protocol.miner_address import MinerAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,7 @@ class HolderPlan:
 
     slot_id: str
     executor_class: str
-    miner_address: str
-    certificate_file: Path
+    miner: MinerAddress
     token: str = field(repr=False)
 
 

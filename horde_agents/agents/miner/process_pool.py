@@ -12,6 +12,7 @@ from typing import Final
 
 from horde_agents.agents.miner.pool import HolderPlan, PoolLink
 from horde_agents.agents.miner.settings import MinerSettings
+from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.runtime.backoff import delays_s
 from horde_agents.runtime.logs import get_logger
 
@@ -71,8 +72,8 @@ async def _start(settings: MinerSettings, plan: HolderPlan) -> asyncio.subproces
         **settings.executor_env,
         "HORDE_EXECUTOR_SLOT_ID": plan.slot_id,
         "HORDE_EXECUTOR_EXECUTOR_CLASS": plan.executor_class,
-        "HORDE_EXECUTOR_MINER_ADDRESS": plan.miner_address,
-        "HORDE_EXECUTOR_CERTIFICATE_FILE": str(plan.certificate_file),
+        "HORDE_EXECUTOR_MINERS": str(plan.miner),
+        "HORDE_EXECUTOR_SPIN_UP_S": str(CATALOGUE[plan.executor_class].spin_up_s),
         "HORDE_EXECUTOR_TOKEN": plan.token,
         "HORDE_EXECUTOR_WORK_DIR": str(settings.data_dir / "slots"),
         "HORDE_EXECUTOR_DIE_WITH_PARENT": "true",

@@ -59,4 +59,7 @@ class MinerSettings(AgentSettings):
         default=64, gt=0, description="Attempts one validator may have open at once."
     )
     drain_s: float = Field(default=30.0, ge=0, description="Seconds running jobs get after SIGTERM.")
+    class_file: Path | None = Field(
+        default=None, description="TOML file of executor classes besides those that come with Horde."
+    )
     log_level: str = Field(default="info", description="debug, info, warning or error.")

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -15,8 +14,13 @@ _PATIENCE_S: Final = 0.7
 class ExecutorLink(Protocol):
     """One connected executor."""
 
-    slot_id: str
-    executor_class: str
+    @property
+    def slot_id(self) -> str:
+        """The slot it serves."""
+
+    @property
+    def executor_class(self) -> str:
+        """The class of the slot."""
 
     async def send(self, text: str) -> None:
         """Hand a frame over; a link that broke meanwhile says nothing."""
@@ -24,12 +28,34 @@ class ExecutorLink(Protocol):
 
 @dataclass(slots=True)
 class Slots:
-    """Idle and working executors by slot; a slot has one live link."""
+    """Idle and working executors by slot; a slot has one live link.
 
-    expected: Mapping[str, str]
+    ``expected`` are the slots that are counted: of a pool of the miner's own (``is_fixed``) always the
+    same, else those that serve its UID and have a holder.
+    """
+
+    expected: dict[str, str] = field(default_factory=dict)
+    is_fixed: bool = True
     _idle: dict[str, ExecutorLink] = field(default_factory=dict)
     _busy: set[str] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def expect(self, slot_id: str, executor_class: str) -> None:
+        """Count a slot from now on."""
+        self.expected[slot_id] = executor_class
+
+    def forget(self, slot_id: str) -> None:
+        """Count a slot no more: it serves another UID."""
+        self.expected.pop(slot_id, None)
+
+    def gave_up(self, slot_id: str) -> None:
+        """No executor of the slot has come for long."""
+        if not self.is_fixed and slot_id not in self._busy:
+            self.forget(slot_id)
+
+    def is_idle(self, link: ExecutorLink) -> bool:
+        """Whether offers may go to this link."""
+        return self._idle.get(link.slot_id) is link
 
     def offer_service(self, link: ExecutorLink) -> None:
         """An executor is idle and connected."""
@@ -64,9 +90,17 @@ class Slots:
         return link
 
     def manifest(self) -> dict[str, int]:
+        """Slots by class."""
+        return dict(Counter(self.expected.values()))
+
+    def wire_manifest(self) -> dict[str, int]:
         """Slots by the class name that stock validators know (wire note C.2.4)."""
         wire_names = (CATALOGUE[name].wire_class for name in self.expected.values() if name in CATALOGUE)
         return dict(Counter(name for name in wire_names if name))
+
+    def serves(self, asked: str) -> bool:
+        """Whether there are slots for jobs of the class ``asked``."""
+        return any(_serves(name, asked) for name in self.expected.values())
 
     def counts(self) -> tuple[int, int]:
         """How many are idle, how many busy."""
@@ -74,7 +108,7 @@ class Slots:
 
     def _pop(self, executor_class: str) -> ExecutorLink | None:
         for slot_id, link in self._idle.items():
-            if link.executor_class == executor_class:
+            if _serves(link.executor_class, executor_class):
                 del self._idle[slot_id]
                 self._busy.add(slot_id)
                 return link
@@ -82,6 +116,10 @@ class Slots:
 
     def _is_due(self, executor_class: str) -> bool:
         return any(
-            name == executor_class and slot_id not in self._busy and slot_id not in self._idle
+            _serves(name, executor_class) and slot_id not in self._busy and slot_id not in self._idle
             for slot_id, name in self.expected.items()
         )
+
+
+def _serves(name: str, asked: str) -> bool:
+    return name == asked or (name in CATALOGUE and CATALOGUE[name].serves(asked))

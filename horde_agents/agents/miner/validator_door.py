@@ -150,8 +150,15 @@ class ValidatorDoor:
 
     def _manifest(self, session: Session) -> V0ExecutorManifestRequest:
         extensions = render_extensions() if session.extensions else None
-        manifest = {} if self.is_draining() else self.parts.slots.manifest()
-        return V0ExecutorManifestRequest(manifest=manifest, horde_extensions=extensions)
+        slots = self.parts.slots
+        whole = Extension.CLASSES in session.extensions
+        if self.is_draining():
+            return V0ExecutorManifestRequest(manifest={}, horde_extensions=extensions)
+        return V0ExecutorManifestRequest(
+            manifest=slots.wire_manifest(),
+            horde_extensions=extensions,
+            horde_manifest=slots.manifest() if whole else None,
+        )
 
     async def _received(self, session: Session, text: str) -> None:
         try:

@@ -108,7 +108,7 @@ class MinerLink:
 
     def _note(self, frame: FromMiner) -> None:
         if isinstance(frame, V0ExecutorManifestRequest):
-            self.manifest = frame.manifest
+            self.manifest = frame.manifest if frame.horde_manifest is None else frame.horde_manifest
             self.extensions = shared(frame.horde_extensions or ())
         elif isinstance(frame, GenericError | UnauthorizedError):
             self.complaint = frame.details

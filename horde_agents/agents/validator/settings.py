@@ -52,6 +52,9 @@ class ValidatorSettings(AgentSettings):
     operator_port: int = Field(
         9102, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics; 0 takes any free one."
     )
+    class_file: Path | None = Field(
+        None, description="TOML file of executor classes besides those that come with Horde."
+    )
     log_level: str = Field("info", description="debug, info, warning or error.")
 
     heartbeat_s: float = Field(60.0, gt=0, description="Seconds between heartbeats to a facilitator.")

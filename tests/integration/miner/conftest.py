@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -88,10 +87,10 @@ class Miner:
         self, running_job_uuid: str | None = None, token: str | None = None
     ) -> AsyncIterator["Peer"]:
         plan = PLANS[0]
-        trust = ssl.create_default_context(cafile=str(plan.certificate_file))
+        trust = aiohttp.Fingerprint(plan.miner.certificate_sha256)
         headers = {"Authorization": f"Bearer {token or plan.token}"}
         async with self.http.ws_connect(
-            f"wss://{plan.miner_address}{PATH}", ssl=trust, headers=headers
+            f"wss://{plan.miner.host_and_port}{PATH}", ssl=trust, headers=headers
         ) as socket:
             peer = Peer(socket)
             hello = {

@@ -1,0 +1,150 @@
+"""Which slots move to which UID, and why. Pure: the generator is given, and should be a cryptographic one.
+
+Homeless slots go first (their owner is not alive, is drained, or was never chosen), then a dance moves
+some of the others, so that nobody who saw the last cycle's counts knows this one's.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+from typing import Final
+
+from horde_agents.placement.records import HordeState, Member, Slot, SlotState
+
+_MOVABLE: Final = frozenset({SlotState.VACANT, SlotState.READY})
+
+
+class Why(StrEnum):
+    """The reason of a move, as the history keeps it."""
+
+    NEW = "new"  # the slot had no owner yet
+    OWNER_GONE = "owner_gone"  # no agent of its UID lives
+    DRAINED = "drained"  # the operator drains its UID
+    DANCE = "dance"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One slot to another UID."""
+
+    slot: Slot
+    to: Member
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class DanceRules:
+    """``least_per_class`` slots of a class stay with a UID that has them; ``largest_share`` of a class's
+    slots moves in one dance at most."""
+
+    least_per_class: int = 1
+    largest_share: float = 0.3
+
+
+def homeless_moves(state: HordeState, gone: Iterable[str], rng: Random) -> list[Move]:
+    """Slots that need an owner, each to the living UID that has the fewest of the class.
+
+    ``gone`` are owners whose agent has been away for so long that their slots may be given away.
+    """
+    targets = _targets(state)
+    if not targets:
+        return []
+    counts = _counts(state.slots.values())
+    away, moves = set(gone), []
+    for slot in sorted(state.slots.values(), key=lambda each: each.slot_id):
+        why = _why_homeless(slot, state, away)
+        if why is None:
+            continue
+        of_class = counts[slot.executor_class]
+        fewest = min(of_class[member.hotkey] for member in targets)
+        to = rng.choice([member for member in targets if of_class[member.hotkey] == fewest])
+        of_class[slot.owner] -= 1
+        of_class[to.hotkey] += 1
+        moves.append(Move(slot, to, why))
+    return moves
+
+
+def dance_moves(state: HordeState, rules: DanceRules, rng: Random) -> list[Move]:
+    """A random dance within ``rules``; a slot that is leased, pinned or homeless stays where it is."""
+    targets = _targets(state)
+    if len(targets) < 2:
+        return []
+    moves: list[Move] = []
+    for slots in _by_class(state.slots.values()).values():
+        moves += _class_dance(slots, targets, rules, rng)
+    return moves
+
+
+def clashes(slots: Mapping[str, Slot]) -> dict[str, str]:
+    """Slots that share a device with another held slot: slot id → a sentence. None of them may be served."""
+    by_device: dict[tuple[str, str], list[Slot]] = defaultdict(list)
+    for slot in slots.values():
+        if slot.state is not SlotState.VACANT:
+            for device in slot.devices:
+                by_device[slot.node, device].append(slot)
+    found = {}
+    for (node, device), sharing in by_device.items():
+        if len(sharing) > 1:
+            names = ", ".join(sorted(slot.slot_id for slot in sharing))
+            for slot in sharing:
+                found[slot.slot_id] = f"device {device} of node {node} is in several slots: {names}"
+    return found
+
+
+def _class_dance(
+    slots: Sequence[Slot], targets: Sequence[Member], rules: DanceRules, rng: Random
+) -> list[Move]:
+    alive = {member.hotkey for member in targets}
+    counts: dict[str, int] = defaultdict(int)
+    for slot in slots:
+        counts[slot.owner] += 1
+    candidates = [
+        slot for slot in slots if slot.owner in alive and not slot.pinned and slot.state in _MOVABLE
+    ]
+    most = int(len(slots) * rules.largest_share)
+    rng.shuffle(candidates)
+    moves: list[Move] = []
+    for slot in candidates:
+        if len(moves) >= most:
+            break
+        if counts[slot.owner] <= rules.least_per_class:
+            continue
+        to = rng.choice([member for member in targets if member.hotkey != slot.owner])
+        counts[slot.owner] -= 1
+        counts[to.hotkey] += 1
+        moves.append(Move(slot, to, Why.DANCE))
+    return moves
+
+
+def _targets(state: HordeState) -> list[Member]:
+    drained = {hotkey for hotkey, wish in state.uid_wishes.items() if wish.drained}
+    return [state.members[hotkey] for hotkey in sorted(state.members) if hotkey not in drained]
+
+
+def _why_homeless(slot: Slot, state: HordeState, gone: set[str]) -> Why | None:
+    if slot.owner in gone and slot.owner not in state.members and not slot.pinned:
+        return Why.OWNER_GONE  # also when it was leased: nobody is left who could say that it is not
+    if slot.state not in _MOVABLE:
+        return None
+    if not slot.owner:
+        return Why.NEW
+    if slot.pinned or slot.owner not in state.members:
+        return None
+    wish = state.uid_wishes.get(slot.owner)
+    return Why.DRAINED if wish is not None and wish.drained else None
+
+
+def _by_class(slots: Iterable[Slot]) -> dict[str, list[Slot]]:
+    found: dict[str, list[Slot]] = defaultdict(list)
+    for slot in sorted(slots, key=lambda each: each.slot_id):
+        found[slot.executor_class].append(slot)
+    return found
+
+
+def _counts(slots: Iterable[Slot]) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for slot in slots:
+        counts[slot.executor_class][slot.owner] += 1
+    return counts

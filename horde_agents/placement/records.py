@@ -1,0 +1,244 @@
+"""What the shared store holds of a horde, read from and written to its keys.
+
+::
+
+    horde/<horde>/slots/<slot>        Slot: hardware, the UID it serves, what it does now
+    horde/<horde>/members/<hotkey>    Member: a miner agent that lives; the key ends with its session
+    horde/<horde>/roles/<role>        lock of keeper and choreographer; its value is who has it
+    horde/<horde>/uids/<hotkey>       UidWish: what the operator wants of a UID
+    horde/<horde>/pool/<class>        PoolWish: what the operator wants of a class
+    horde/<horde>/dance               an operator's request for a dance now
+    horde/<horde>/main_hotkey         MainHotkey: what miners tell stock validators
+    horde-history/<horde>/<instant>   MoveRecord: the moves of one transaction; not watched
+
+Values are JSON, so that people can read them in Consul's UI. What cannot be read becomes ``Garbage``.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from horde_agents.placement.coordination import Entry, Session, Snapshot
+
+T = TypeVar("T")
+KEEPER: Final = "keeper"
+CHOREOGRAPHER: Final = "choreographer"
+
+
+class SlotState(StrEnum):
+    """What a slot does, as last written; its owner's own store knows better."""
+
+    VACANT = "vacant"  # no holder keeps it now
+    READY = "ready"  # a holder keeps it
+    LEASED = "leased"  # an attempt runs on it
+    CLASHING = "clashing"  # a device of it is in another slot too; not served until that ends
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One unit of hardware and the UID it serves; ``epoch`` grows whenever the owner changes."""
+
+    slot_id: str
+    executor_class: str
+    node: str
+    devices: tuple[str, ...] = ()
+    owner: str = ""
+    uid: int | None = None
+    epoch: int = 0
+    state: SlotState = SlotState.VACANT
+    allocation_id: str = ""
+    pinned: bool = False
+    job_uuid: str = ""
+    moved_cycle: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A living miner agent."""
+
+    hotkey: str
+    uid: int | None
+    address: str
+    may_dance: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class UidWish:
+    """A drained UID gets no slots and loses those it has."""
+
+    drained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PoolWish:
+    """How many holders a class shall have; ``None`` as configured."""
+
+    holders: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MainHotkey:
+    """The main hotkey of a cycle."""
+
+    hotkey: str
+    cycle: int
+
+
+@dataclass(frozen=True, slots=True)
+class MoveRecord:
+    """Moves that were made together: ``moves`` are (slot, from, to)."""
+
+    at: str
+    by: str
+    why: str
+    moves: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """A key that cannot be read: edited by hand, or of another version."""
+
+    key: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class HordeState:
+    """All of it at one instant; ``indices`` are for check-and-set, ``holders`` say who has which role."""
+
+    index: int = 0
+    slots: Mapping[str, Slot] = field(default_factory=dict)
+    members: Mapping[str, Member] = field(default_factory=dict)
+    uid_wishes: Mapping[str, UidWish] = field(default_factory=dict)
+    pool_wishes: Mapping[str, PoolWish] = field(default_factory=dict)
+    main_hotkey: MainHotkey | None = None
+    dance_wanted: bool = False
+    roles: Mapping[str, tuple[str, Session | None]] = field(default_factory=dict)
+    garbage: tuple[Garbage, ...] = ()
+    indices: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The key names of one horde."""
+
+    horde: str
+
+    @property
+    def prefix(self) -> str:
+        """What a miner watches."""
+        return f"horde/{self.horde}/"
+
+    @property
+    def history(self) -> str:
+        """Below it every transaction of moves."""
+        return f"horde-history/{self.horde}/"
+
+    @property
+    def dance(self) -> str:
+        """An operator asks for a dance."""
+        return f"{self.prefix}dance"
+
+    @property
+    def main_hotkey(self) -> str:
+        """What all miners answer."""
+        return f"{self.prefix}main_hotkey"
+
+    def slot(self, slot_id: str) -> str:
+        """A slot's key."""
+        return f"{self.prefix}slots/{slot_id}"
+
+    def member(self, hotkey: str) -> str:
+        """A living miner's key."""
+        return f"{self.prefix}members/{hotkey}"
+
+    def role(self, name: str) -> str:
+        """A role's lock."""
+        return f"{self.prefix}roles/{name}"
+
+    def uid(self, hotkey: str) -> str:
+        """An operator's wish about a UID."""
+        return f"{self.prefix}uids/{hotkey}"
+
+    def pool(self, executor_class: str) -> str:
+        """An operator's wish about a class."""
+        return f"{self.prefix}pool/{executor_class}"
+
+
+def as_json(record: Slot | Member | UidWish | PoolWish | MainHotkey | MoveRecord) -> str:
+    """A record as its value."""
+    return json.dumps(asdict(record), separators=(",", ":"))
+
+
+_SLOT: Final = TypeAdapter(Slot)
+_MEMBER: Final = TypeAdapter(Member)
+_UID_WISH: Final = TypeAdapter(UidWish)
+_POOL_WISH: Final = TypeAdapter(PoolWish)
+_MAIN_HOTKEY: Final = TypeAdapter(MainHotkey)
+_MOVES: Final = TypeAdapter(MoveRecord)
+
+
+def read_state(keys: Keys, snapshot: Snapshot) -> HordeState:
+    """Everything below the horde's prefix; unreadable values are listed, and as if they were not there."""
+    below: dict[str, dict[str, Entry]] = {}
+    for key, entry in snapshot.entries.items():
+        room, _, name = key.removeprefix(keys.prefix).partition("/")
+        below.setdefault(room, {})[name] = entry
+    garbage: list[Garbage] = []
+
+    def key_of(room: str, name: str) -> str:
+        return f"{keys.prefix}{room}/{name}".rstrip("/")
+
+    def read(room: str, adapter: TypeAdapter[T], name_field: str = "") -> dict[str, T]:
+        found = {}
+        for name, entry in below.get(room, {}).items():
+            try:
+                record = adapter.validate_json(entry.value)
+            except ValidationError as error:
+                garbage.append(Garbage(key_of(room, name), _short(error)))
+                continue
+            if name_field and getattr(record, name_field) != name:
+                named = getattr(record, name_field)
+                garbage.append(Garbage(key_of(room, name), f"it names another: {named!r:.80}"))
+            else:
+                found[name] = record
+        return found
+
+    return HordeState(
+        index=snapshot.index,
+        slots=read("slots", _SLOT, "slot_id"),
+        members=read("members", _MEMBER, "hotkey"),
+        uid_wishes=read("uids", _UID_WISH),
+        pool_wishes=read("pool", _POOL_WISH),
+        main_hotkey=read("main_hotkey", _MAIN_HOTKEY).get(""),
+        dance_wanted="dance" in below,
+        roles={name: (entry.value, entry.session) for name, entry in below.get("roles", {}).items()},
+        garbage=tuple(garbage),
+        indices={key: entry.index for key, entry in snapshot.entries.items()},
+    )
+
+
+def read_moves(snapshot: Snapshot) -> list[MoveRecord]:
+    """The history, oldest first; lines that cannot be read are left out."""
+    records = []
+    for _, entry in sorted(snapshot.entries.items()):
+        try:
+            records.append(_MOVES.validate_json(entry.value))
+        except ValidationError:
+            continue
+    return records
+
+
+def given_to(slot: Slot, member: Member, cycle: int) -> Slot:
+    """The slot under its new owner."""
+    return replace(slot, owner=member.hotkey, uid=member.uid, epoch=slot.epoch + 1, moved_cycle=cycle)
+
+
+def _short(error: ValidationError) -> str:
+    first: Any = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else str(first["msg"])
