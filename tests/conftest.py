@@ -1,3 +1,8 @@
 """What every test may ask for; each plugin module owns one outside thing."""
 
-pytest_plugins = ["tests.fixtures.docker", "tests.fixtures.postgres", "tests.fixtures.stock"]
+pytest_plugins = [
+    "tests.fixtures.consul",
+    "tests.fixtures.docker",
+    "tests.fixtures.postgres",
+    "tests.fixtures.stock",
+]

@@ -8,6 +8,7 @@
     horde/<horde>/uids/<hotkey>       UidWish: what the operator wants of a UID
     horde/<horde>/pool/<class>        PoolWish: what the operator wants of a class
     horde/<horde>/dance               an operator's request for a dance now
+    horde/<horde>/last_dance          the last cycle that was danced in
     horde/<horde>/main_hotkey         MainHotkey: what miners tell stock validators
     horde-history/<horde>/<instant>   MoveRecord: the moves of one transaction; not watched
 
@@ -40,7 +41,10 @@ class SlotState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One unit of hardware and the UID it serves; ``epoch`` grows whenever the owner changes."""
+    """One unit of hardware and the UID it serves; ``epoch`` grows whenever the owner changes.
+
+    ``says`` is why its last holder is gone, while it is vacant.
+    """
 
     slot_id: str
     executor_class: str
@@ -54,6 +58,7 @@ class Slot:
     pinned: bool = False
     job_uuid: str = ""
     moved_cycle: int = 0
+    says: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,7 @@ class HordeState:
     pool_wishes: Mapping[str, PoolWish] = field(default_factory=dict)
     main_hotkey: MainHotkey | None = None
     dance_wanted: bool = False
+    last_dance_cycle: int = -1
     roles: Mapping[str, tuple[str, Session | None]] = field(default_factory=dict)
     garbage: tuple[Garbage, ...] = ()
     indices: Mapping[str, int] = field(default_factory=dict)
@@ -142,6 +148,11 @@ class Keys:
     def dance(self) -> str:
         """An operator asks for a dance."""
         return f"{self.prefix}dance"
+
+    @property
+    def last_dance(self) -> str:
+        """The cycle of the last dance."""
+        return f"{self.prefix}last_dance"
 
     @property
     def main_hotkey(self) -> str:
@@ -179,6 +190,7 @@ _MEMBER: Final = TypeAdapter(Member)
 _UID_WISH: Final = TypeAdapter(UidWish)
 _POOL_WISH: Final = TypeAdapter(PoolWish)
 _MAIN_HOTKEY: Final = TypeAdapter(MainHotkey)
+_CYCLE: Final = TypeAdapter(int)
 _MOVES: Final = TypeAdapter(MoveRecord)
 
 
@@ -216,6 +228,7 @@ def read_state(keys: Keys, snapshot: Snapshot) -> HordeState:
         pool_wishes=read("pool", _POOL_WISH),
         main_hotkey=read("main_hotkey", _MAIN_HOTKEY).get(""),
         dance_wanted="dance" in below,
+        last_dance_cycle=read("last_dance", _CYCLE).get("", -1),
         roles={name: (entry.value, entry.session) for name, entry in below.get("roles", {}).items()},
         garbage=tuple(garbage),
         indices={key: entry.index for key, entry in snapshot.entries.items()},

@@ -1,0 +1,82 @@
+"""Takes in the executors of slots that serve this UID, and sends the others to the miner of theirs."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from horde_agents.agents.miner.admission import Badge, Hold, Refuse, SendOn, Serve, Verdict
+from horde_agents.agents.miner.placed.view import PlacementView
+from horde_agents.placement.records import Slot, SlotState
+from horde_agents.protocol.miner_executor import HordeExecutorHello
+
+
+class Tokens(Protocol):
+    """Reads executors' tokens."""
+
+    async def badge(self, token: str) -> Badge:
+        """What it vouches for.
+
+        Raises:
+            TokenWrong: forged, damaged, foreign or expired.
+        """
+
+
+class OnDemand(Protocol):
+    """Knows the holders that this miner has started for one attempt."""
+
+    async def verdict(self, badge: Badge, hello: HordeExecutorHello) -> Verdict:
+        """Whether this executor is the one that was started for ``hello.meant_for``."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSlots:
+    """The admission of a miner whose slots dance."""
+
+    view: PlacementView
+    hotkey: str
+    tokens: Tokens
+    on_demand: OnDemand | None = None
+
+    async def badge(self, token: str) -> Badge:
+        return await self.tokens.badge(token)
+
+    async def verdict(self, badge: Badge, hello: HordeExecutorHello) -> Verdict:
+        if badge.slot_id and badge.slot_id != hello.slot_id:
+            return Refuse("the greeting names another slot than the token")
+        if hello.meant_for and self.on_demand is not None:
+            return await self.on_demand.verdict(badge, hello)
+        slot = self.view.state.slots.get(hello.slot_id)
+        if slot is None:
+            return Hold(f"slot {hello.slot_id:.200} is not registered")
+        if badge.allocation_id != slot.allocation_id:
+            return Hold(f"slot {slot.slot_id} is kept by allocation {slot.allocation_id or 'none'}")
+        if why := _why_other_hardware(slot, hello):
+            return Refuse(why)
+        if slot.state is SlotState.CLASHING:
+            return Refuse(f"slot {slot.slot_id} shares a device with another slot")
+        if hello.placement_epoch > slot.epoch:
+            return Hold(f"this miner's picture of slot {slot.slot_id} is older than the executor's")
+        return self._by_owner(slot)
+
+    def addresses(self) -> list[str]:
+        return [member.address for member in self.view.state.members.values()]
+
+    def on_change(self, told: Callable[[], Awaitable[None]]) -> None:
+        self.view.on_change(told)
+
+    def _by_owner(self, slot: Slot) -> Verdict:
+        if slot.owner == self.hotkey:
+            return Serve()
+        owner = self.view.state.members.get(slot.owner)
+        if owner is None:
+            return Hold(f"slot {slot.slot_id} serves {slot.owner or 'no UID yet'}, whose miner is away")
+        return SendOn(owner.address, slot.epoch)
+
+
+def _why_other_hardware(slot: Slot, hello: HordeExecutorHello) -> str | None:
+    if tuple(sorted(hello.devices)) != tuple(sorted(slot.devices)):
+        reported, given = ", ".join(hello.devices) or "none", ", ".join(slot.devices) or "none"
+        return f"slot {slot.slot_id} reports devices {reported:.300}; it was given {given}"
+    if hello.executor_class != slot.executor_class:
+        return f"slot {slot.slot_id} reports class {hello.executor_class!r:.80}, not {slot.executor_class}"
+    return None

@@ -1,0 +1,139 @@
+"""Moves slots between UIDs while this miner is the choreographer; every write is fenced by that role."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random, SystemRandom
+from typing import Final
+
+from horde_agents.agents.miner.placed.view import PlacementView, next_change
+from horde_agents.placement.coordination import (
+    MAX_CHANGES,
+    Change,
+    CoordinationAway,
+    CoordinationDenied,
+    Delete,
+    Held,
+    Put,
+)
+from horde_agents.placement.dance import DanceRules, Move, Why, clashes, dance_moves, homeless_moves
+from horde_agents.placement.records import HordeState, MoveRecord, SlotState, as_json, given_to
+from horde_agents.runtime import clock
+from horde_agents.runtime.clock import monotonic_s
+from horde_agents.runtime.logs import get_logger
+
+#: Moves in one transaction: beside them go the fence and the line of history.
+_CHUNK: Final = MAX_CHANGES - 2
+_LOOK_S: Final = 2.0
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Choreographer:
+    """``cycle`` is the chain's present cycle (none: unknown), ``dances`` whether slots dance at all."""
+
+    view: PlacementView
+    hotkey: str
+    rules: DanceRules
+    owner_gone_s: float
+    cycle: Callable[[], int | None]
+    dances: Callable[[], bool]
+    rng: Random = field(default_factory=SystemRandom)
+    _absent_since_s: dict[str, float] = field(default_factory=dict)
+
+    async def work(self, fence: Held) -> None:
+        """Look after every change, and from time to time; one that fails is tried again."""
+        with self.view.changes() as changed:
+            while True:
+                try:
+                    await self._look(fence)
+                except (CoordinationAway, CoordinationDenied) as error:
+                    _log.warning("no moves now", why=str(error))
+                    await asyncio.sleep(_LOOK_S)
+                await next_change(changed, _LOOK_S)
+
+    async def _look(self, fence: Held) -> None:
+        if self.view.trouble is not None:
+            return  # nothing moves on an old picture
+        state = self.view.state
+        await self._mark_clashes(state, fence)
+        moves = homeless_moves(state, self._gone(state), self.rng)
+        moved = {move.slot.slot_id for move in moves}
+        wanted = state.dance_wanted or self._cycle_turned(state)
+        if wanted:
+            moves += [m for m in dance_moves(state, self.rules, self.rng) if m.slot.slot_id not in moved]
+        done = 0
+        for chunk in _chunks(moves):
+            done += await self._move(chunk, state, fence)
+        if moves:
+            _log.info("slots moved", wanted=len(moves), done=done, why=sorted({m.why.value for m in moves}))
+        if wanted:
+            await self._note_dance(state, fence)
+        if moves or wanted:
+            await self.view.refresh()
+
+    def _gone(self, state: HordeState) -> list[str]:
+        """Owners whose agent has been away for longer than the setting."""
+        owners = {slot.owner for slot in state.slots.values() if slot.owner} - state.members.keys()
+        self._absent_since_s = {hotkey: self._absent_since_s.get(hotkey, monotonic_s()) for hotkey in owners}
+        return [
+            hotkey
+            for hotkey, since_s in self._absent_since_s.items()
+            if monotonic_s() - since_s >= self.owner_gone_s
+        ]
+
+    def _cycle_turned(self, state: HordeState) -> bool:
+        cycle = self.cycle()
+        return self.dances() and cycle is not None and cycle > state.last_dance_cycle
+
+    async def _move(self, moves: Sequence[Move], state: HordeState, fence: Held) -> int:
+        """Make ``moves``; where one does not fit any more, the others are made without it."""
+        cycle = self.cycle() or 0
+        changes: list[Change] = [fence]
+        for move in moves:
+            key = self.view.keys.slot(move.slot.slot_id)
+            given = given_to(move.slot, move.to, cycle)
+            if move.why is Why.OWNER_GONE and given.state is SlotState.LEASED:
+                given = replace(given, state=SlotState.READY, job_uuid="")
+            changes.append(Put(key, as_json(given), state.indices[key]))
+        changes.append(self._history(moves))
+        if await self.view.coordination.commit(changes):
+            return len(moves)
+        if len(moves) == 1:
+            return 0  # leased meanwhile, or the role is lost: it is tried again after the next look
+        half = len(moves) // 2
+        return await self._move(moves[:half], state, fence) + await self._move(moves[half:], state, fence)
+
+    def _history(self, moves: Sequence[Move]) -> Put:
+        at = clock.iso(clock.now())
+        lines = tuple((move.slot.slot_id, move.slot.owner, move.to.hotkey) for move in moves)
+        why = ", ".join(sorted({move.why.value for move in moves}))
+        key = f"{self.view.keys.history}{at}-{self.rng.getrandbits(32):08x}"
+        return Put(key, as_json(MoveRecord(at, self.hotkey, why, lines)), 0)
+
+    async def _note_dance(self, state: HordeState, fence: Held) -> None:
+        changes: list[Change] = [fence]
+        keys = self.view.keys
+        if state.dance_wanted:
+            changes.append(Delete(keys.dance, state.indices[keys.dance]))
+        if (cycle := self.cycle()) is not None:
+            changes.append(Put(keys.last_dance, json.dumps(cycle), None))
+        await self.view.coordination.commit(changes)
+
+    async def _mark_clashes(self, state: HordeState, fence: Held) -> None:
+        found = clashes(state.slots)
+        for slot in state.slots.values():
+            is_marked = slot.state is SlotState.CLASHING
+            if (slot.slot_id in found) == is_marked:
+                continue
+            if not is_marked:
+                _log.error("slots clash, none of them is served", why=found[slot.slot_id])
+            key = self.view.keys.slot(slot.slot_id)
+            marked = replace(slot, state=SlotState.READY if is_marked else SlotState.CLASHING)
+            await self.view.coordination.commit([fence, Put(key, as_json(marked), state.indices[key])])
+
+
+def _chunks(moves: Sequence[Move]) -> Iterator[Sequence[Move]]:
+    for start in range(0, len(moves), _CHUNK):
+        yield moves[start : start + _CHUNK]

@@ -1,0 +1,81 @@
+"""Writes behind, into the shared picture, which slots are leased: so that others leave them where they are.
+
+The lease itself is in the miner's own store. Where a slot was moved while its lease was on the way here,
+the old owner takes it back until the job is over.
+"""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from horde_agents.agents.miner.placed.view import PlacementView, next_change
+from horde_agents.placement.coordination import CoordinationAway, CoordinationDenied, Put
+from horde_agents.placement.records import Member, Slot, SlotState, as_json
+from horde_agents.runtime.logs import get_logger
+
+_RETRY_S: Final = 1.0
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class LeaseMarks:
+    """The marks that are still to be written; a slot's newest alone counts."""
+
+    view: PlacementView
+    _wanted: dict[str, str] = field(default_factory=dict)
+    _due: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def leased(self, slot_id: str, job_uuid: str) -> None:
+        """An attempt runs on the slot."""
+        self._wanted[slot_id] = job_uuid
+        self._due.set()
+
+    def over(self, slot_id: str) -> None:
+        """No attempt runs on the slot."""
+        self._wanted[slot_id] = ""
+        self._due.set()
+
+    async def write(self, me: Member) -> None:
+        """Write marks for ever; a store that is away delays them and nothing else."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            for slot_id, job_uuid in list(self._wanted.items()):
+                try:
+                    written = await self._write_one(me, slot_id, job_uuid)
+                except (CoordinationAway, CoordinationDenied):
+                    written = False
+                if written and self._wanted.get(slot_id) == job_uuid:
+                    del self._wanted[slot_id]
+            if self._wanted:
+                await self._look_again()
+
+    async def _write_one(self, me: Member, slot_id: str, job_uuid: str) -> bool:
+        """True when nothing is left to write."""
+        state = self.view.state
+        slot = state.slots.get(slot_id)
+        if slot is None:
+            return True
+        marked = _marked(slot, me, job_uuid)
+        if marked == slot:
+            return True
+        if marked.owner != slot.owner:
+            _log.info("slot was moved during a job, taken back until it is over", slot=slot_id, job=job_uuid)
+        key = self.view.keys.slot(slot_id)
+        return await self.view.coordination.commit([Put(key, as_json(marked), state.indices[key])])
+
+    async def _look_again(self) -> None:
+        with self.view.changes() as changed:
+            await next_change(changed, _RETRY_S)
+        self._due.set()
+
+
+def _marked(slot: Slot, me: Member, job_uuid: str) -> Slot:
+    """The slot with its mark: a lease of ours on a slot that was given away takes it back."""
+    if job_uuid:
+        if slot.owner != me.hotkey:
+            slot = replace(slot, owner=me.hotkey, uid=me.uid, epoch=slot.epoch + 1)
+        return replace(slot, state=SlotState.LEASED, job_uuid=job_uuid)
+    if slot.owner == me.hotkey and slot.state is SlotState.LEASED:
+        return replace(slot, state=SlotState.READY, job_uuid="")
+    return slot

@@ -1,0 +1,177 @@
+"""Real Consul servers on loopback ports, for the cluster demo and for tests."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+_READY_S: Final = 30.0
+_END_S: Final = 10.0
+
+
+class ServerNotUp(Exception):
+    """A server did not come up; the text names its log."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that nobody has now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+@dataclass(slots=True)
+class ServerProcess:
+    """One server program with its log; told to stop, killed, frozen and started again by tests."""
+
+    words: Sequence[str]
+    log: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        """Start it; it is not ready yet."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.words,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.env},
+            )
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to it, if it lives."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End it and wait; kill it when it does not listen."""
+        self.send(number)
+        if self.process is not None:
+            try:
+                self.process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        self.stop(signal.SIGKILL)
+
+    def check_runs(self) -> None:
+        """Raise with the end of its log if it has ended.
+
+        Raises:
+            ServerNotUp: it has ended.
+        """
+        if self.process is None or self.process.poll() is not None:
+            raise ServerNotUp(f"{self.words[0]} has ended; its log {self.log} says: {_tail(self.log)}")
+
+
+@dataclass(slots=True)
+class ConsulServer:
+    """One Consul server; several with ``joins`` are a cluster."""
+
+    program: Path
+    folder: Path
+    name: str = "consul"
+    cluster_size: int = 1
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)
+    joins: list[str] = field(default_factory=list)
+    process: ServerProcess = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.ports:
+            self.ports = dict(zip(("http", "server", "serf_lan"), free_ports(3), strict=True))
+        words = [str(self.program), "agent", f"-config-file={self.folder / 'consul.json'}"]
+        self.process = ServerProcess(words, self.folder / "consul.log")
+
+    @property
+    def url(self) -> str:
+        """Where its HTTP interface listens."""
+        return f"http://127.0.0.1:{self.ports['http']}"
+
+    def start(self) -> None:
+        """Write its configuration and start it."""
+        (self.folder / "consul.json").write_text(json.dumps(self._config(), indent=1))
+        self.process.start()
+
+    def wait_ready(self) -> None:
+        """Wait until the cluster has a leader.
+
+        Raises:
+            ServerNotUp: it ended, or there is no leader in time.
+        """
+        deadline_s = time.monotonic() + _READY_S
+        while not self.has_leader():
+            self.process.check_runs()
+            if time.monotonic() > deadline_s:
+                raise ServerNotUp(f"Consul has no leader after {_READY_S:.0f} s; see {self.process.log}")
+            time.sleep(0.05)
+
+    def has_leader(self) -> bool:
+        """Whether this server knows a leader."""
+        return self.leader() != ""
+
+    def leader(self) -> str:
+        """The leader's raft address; empty when there is none."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/v1/status/leader", timeout=2) as reply:
+                return str(json.loads(reply.read()))
+        except OSError:
+            return ""
+
+    @property
+    def raft_address(self) -> str:
+        """Its own address as ``leader`` says it."""
+        return f"127.0.0.1:{self.ports['server']}"
+
+    def _config(self) -> dict[str, Any]:
+        return {
+            "server": True,
+            "node_name": self.name,
+            "datacenter": "dc1",
+            "data_dir": str(self.folder / "data"),
+            "bind_addr": "127.0.0.1",
+            "client_addr": "127.0.0.1",
+            "bootstrap_expect": self.cluster_size,
+            "retry_join": self.joins,
+            "retry_interval": "1s",
+            "ports": {"dns": -1, "grpc": -1, "grpc_tls": -1, "serf_wan": -1, **self.ports},
+            "performance": {"raft_multiplier": 1},
+            "ui_config": {"enabled": True},
+            "log_level": "info",
+            "disable_update_check": True,
+            "leave_on_terminate": False,
+            **self.extra,
+        }
+
+
+def consul_cluster(program: Path, folder: Path, count: int) -> list[ConsulServer]:
+    """``count`` servers that know each other; the caller starts and ends them."""
+    servers = [
+        ConsulServer(program, folder / f"consul-{number}", f"consul-{number}", count)
+        for number in range(count)
+    ]
+    for server in servers:
+        server.joins = [f"127.0.0.1:{other.ports['serf_lan']}" for other in servers if other is not server]
+    return servers
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else ""
