@@ -98,9 +98,7 @@ class ClusterHttp:
                 away = error
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 said = str(error) or type(error).__name__
-                away = ServerAway(
-                    f"{self.product} at {url} does not answer: {said:.300}. Is it running and the address right?"
-                )
+                away = ServerAway(f"{self.product} at {url} does not answer: {said:.300}. Does it run there?")
             self.next_url()
         raise away
 
