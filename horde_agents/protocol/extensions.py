@@ -18,6 +18,7 @@ class Extension(StrEnum):
     RECEIPT_ACK = "receipt-ack/1"  # the miner says which receipts it has stored
     RESUME = "resume/1"  # a job or attempt sent twice is answered, not run twice
     CLASSES = "classes/1"  # a manifest of all classes beside the one of wire classes
+    SLOT_DANCE = "slot-dance/1"  # the validator rewards slots that changed their UID
     CHALLENGE = "challenge/1"  # the facilitator's nonce is signed besides the constant
 
 

@@ -1,7 +1,6 @@
 """Builds a miner and runs it: the only wiring file of the agent."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,7 +8,6 @@ from datetime import timedelta
 from typing import Final
 
 from aiohttp import web
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.agents.miner.admission import OwnSlots
 from horde_agents.agents.miner.attempts import Attempts
@@ -18,22 +16,28 @@ from horde_agents.agents.miner.chain_watch import watch_chain
 from horde_agents.agents.miner.executor_door import ExecutorDoor
 from horde_agents.agents.miner.offers import Offers
 from horde_agents.agents.miner.parts import MinerParts
+from horde_agents.agents.miner.placed.admission import SharedSlots
+from horde_agents.agents.miner.placed.own_slots import OwnSlotRecords
+from horde_agents.agents.miner.placed.shared import SharedPlacement
+from horde_agents.agents.miner.placed.stores import shared_store
+from horde_agents.agents.miner.placed.view import PlacementView
 from horde_agents.agents.miner.pool import HolderPlan, load_pool
 from horde_agents.agents.miner.public import public_routes
 from horde_agents.agents.miner.receipt_book import ReceiptBook
+from horde_agents.agents.miner.secret import horde_secret
 from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.agents.miner.slots import Slots
 from horde_agents.agents.miner.tokens import SlotToken, issue
 from horde_agents.agents.miner.validator_door import PATH, ValidatorDoor
 from horde_agents.agents.miner.validators import Validators
+from horde_agents.placement.records import Keys
 from horde_agents.protocol.miner_address import MinerAddress
 from horde_agents.protocol.signing import KeypairSigner
 from horde_agents.runtime import clock
 from horde_agents.runtime.health import Check, health_app, listening
 from horde_agents.runtime.logs import get_logger
 from horde_agents.runtime.supervisor import supervised, until_told_to_stop
-from horde_agents.store import facts
-from horde_agents.store.engine import Store, open_store
+from horde_agents.store.engine import open_store
 
 _TOKEN_LIFE: Final = timedelta(days=30)
 _log = get_logger(__name__)
@@ -76,27 +80,30 @@ async def running_miner(settings: MinerSettings) -> AsyncIterator[RunningMiner]:
     """A miner that serves while the block lasts."""
     signer = KeypairSigner.from_hotkey_file(settings.hotkey_file)
     pool = load_pool(settings)
-    certificate_file = ensure_certificate(settings.data_dir, settings.executor_host)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.database_url))
-        secret = await _horde_secret(store)
+        secret = await horde_secret(settings, store)
         supervisor = await stack.enter_async_context(supervised())
-        slots = Slots(dict(pool.slots()))
+        shares = bool(settings.consul_urls or settings.placement_file)
+        slots = Slots({} if shares else dict(pool.slots()), is_fixed=not shares)
         parts = MinerParts(settings, signer, store, supervisor, ReceiptBook(store, signer), slots)
+        coordination = await stack.enter_async_context(shared_store(settings))
         attempts, validators = Attempts(parts), Validators(parts)
         offers = Offers(parts, attempts)
         door = ValidatorDoor(parts, validators, attempts, offers, lambda: offers.draining)
         await validators.load()
         await attempts.resume(executors_may_return=pool.outlives_miner)
 
-        executor_app = ExecutorDoor(OwnSlots(secret), signer.hotkey, slots, attempts).application()
-        tls = server_context(certificate_file)
-        executor_port = await stack.enter_async_context(
-            listening(executor_app, settings.executor_host, settings.executor_port, tls)
-        )
-        address = MinerAddress(f"{settings.executor_host}:{executor_port}", fingerprint(certificate_file))
-        link = _PoolLink(settings, address, secret)
-        await stack.enter_async_context(pool.running(link))
+        view = PlacementView(coordination, Keys(settings.horde)) if coordination else None
+        own = OwnSlots(secret)
+        admission = SharedSlots(view, signer.hotkey, own) if view else own
+        door_to_executors = ExecutorDoor(admission, signer.hotkey, slots, attempts)
+        executor_port, address = await _take_executors_in(stack, settings, door_to_executors)
+        if view is not None:
+            parts.shared = SharedPlacement.of(settings, view, signer.hotkey, str(address), parts.facts)
+            parts.shared.start(supervisor, OwnSlotRecords(view, pool.slots()))
+            stack.push_async_callback(parts.shared.membership.leave)
+        await stack.enter_async_context(pool.running(_PoolLink(settings, address, secret)))
         public = web.Application()
         public.add_routes([web.get(PATH, door.connected), *public_routes(parts.book)])
         port = await stack.enter_async_context(listening(public, settings.host, settings.port))
@@ -114,19 +121,25 @@ async def running_miner(settings: MinerSettings) -> AsyncIterator[RunningMiner]:
             await _drain(attempts, settings.drain_s)
 
 
+async def _take_executors_in(
+    stack: AsyncExitStack, settings: MinerSettings, door: ExecutorDoor
+) -> tuple[int, MinerAddress]:
+    """Open the executors' listener; its port, and the address under which gpu nodes reach it."""
+    certificate_file = ensure_certificate(settings.data_dir, settings.executor_host)
+    tls = server_context(certificate_file)
+    port = await stack.enter_async_context(
+        listening(door.application(), settings.executor_host, settings.executor_port, tls)
+    )
+    host = settings.executor_advertise or settings.executor_host
+    return port, MinerAddress(f"{host}:{port}", fingerprint(certificate_file))
+
+
 async def _drain(attempts: Attempts, drain_s: float) -> None:
     try:
         async with asyncio.timeout(drain_s):
             await attempts.all_over()
     except TimeoutError:
         _log.warning("attempts still open after the drain time", drain_s=drain_s)
-
-
-async def _horde_secret(store: Store) -> bytes:
-    async def load(connection: AsyncConnection) -> str:
-        return await facts.get_or_make(connection, "horde_secret", lambda: secrets.token_hex(32))
-
-    return bytes.fromhex(await store.writer.run(load))
 
 
 def _executors_check(parts: MinerParts) -> Check:

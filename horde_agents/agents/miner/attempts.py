@@ -117,6 +117,7 @@ class Attempts:
         except BaseException:
             del self._open[uuid]
             raise
+        self.parts.lease_changed(attempt.slot_id, uuid)
         await session.send(attempt.told[0])
         await self._to_executor(attempt, render(offer))
         self.parts.supervisor.spawn(f"deadline {uuid}", self._end_late(attempt, budget_s))
@@ -231,6 +232,7 @@ class Attempts:
         if attempt.executor is not None:
             await attempt.executor.send(render(HordeAck(job_uuid=attempt.uuid)))
         self.parts.slots.release(attempt.slot_id)
+        self.parts.lease_changed(attempt.slot_id, "")
         self._open.pop(attempt.uuid, None)
         attempt.over.set()
 

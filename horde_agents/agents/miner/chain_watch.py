@@ -29,7 +29,7 @@ def watch_chain(parts: MinerParts, validators: Validators, port: int) -> Check:
     async def loop() -> None:
         try:
             while True:
-                fine = await _look(chain, validators, axon)
+                fine = await _look(chain, parts, validators, axon)
                 if fine:
                     seen["at"] = monotonic_s()
                 await asyncio.sleep(settings.chain_poll_s if fine else _RETRY_S)
@@ -44,9 +44,15 @@ def watch_chain(parts: MinerParts, validators: Validators, port: int) -> Check:
     return check
 
 
-async def _look(chain: ChainClient, validators: Validators, axon: tuple[str, int] | None) -> bool:
+async def _look(
+    chain: ChainClient, parts: MinerParts, validators: Validators, axon: tuple[str, int] | None
+) -> bool:
     try:
         metagraph = await chain.metagraph()
+        own = metagraph.find(parts.signer.hotkey)
+        parts.facts.uid = own.uid if own else None
+        parts.facts.block_number = metagraph.block_number
+        parts.facts.validator_stakes = metagraph.validators()
         await validators.replace(frozenset(metagraph.validators()))
         if axon is not None and await chain.serve_axon(*axon):
             _log.info("axon served", ip=axon[0], port=axon[1])

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from horde_agents.agents.miner.chain_facts import ChainFacts
+from horde_agents.agents.miner.placed.shared import SharedPlacement
 from horde_agents.agents.miner.receipt_book import ReceiptBook
 from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.agents.miner.slots import Slots
@@ -48,3 +50,18 @@ class MinerParts:
     book: ReceiptBook
     slots: Slots
     metrics: MinerMetrics = field(default_factory=MinerMetrics)
+    facts: ChainFacts = field(default_factory=ChainFacts)
+    shared: SharedPlacement | None = None
+
+    def main_hotkey(self) -> str:
+        """The horde's main hotkey; a miner on its own is its own."""
+        return (self.shared.main_hotkey() if self.shared else None) or self.signer.hotkey
+
+    def lease_changed(self, slot_id: str, job_uuid: str) -> None:
+        """A lease began, or ended (empty uuid); the horde hears of it behind."""
+        if self.shared is None:
+            return
+        if job_uuid:
+            self.shared.marks.leased(slot_id, job_uuid)
+        else:
+            self.shared.marks.over(slot_id)

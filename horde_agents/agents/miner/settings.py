@@ -1,10 +1,20 @@
 """The settings of a miner."""
 
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import Field
 
 from horde_agents.runtime.settings import AgentSettings
+
+
+class Dance(StrEnum):
+    """What changes at the turn of a cycle, so that nobody can rely on which hardware a UID has."""
+
+    AUTO = "auto"
+    SLOTS = "slots"
+    MAIN_HOTKEY = "main_hotkey"
+    OFF = "off"
 
 
 class MinerSettings(AgentSettings):
@@ -20,6 +30,9 @@ class MinerSettings(AgentSettings):
         default=8000, ge=0, le=65535, description="Port of the public listener; 0 takes a free one."
     )
     executor_host: str = Field(default="127.0.0.1", description="Address of the executors' listener (TLS).")
+    executor_advertise: str | None = Field(
+        default=None, description="Address under which gpu nodes reach it; none: executor_host."
+    )
     executor_port: int = Field(default=8443, ge=0, le=65535, description="Port of the executors' listener.")
     operator_host: str = Field(default="127.0.0.1", description="Address of /healthz, /readyz and /metrics.")
     operator_port: int = Field(
@@ -49,6 +62,45 @@ class MinerSettings(AgentSettings):
     executor_env: dict[str, str] = Field(
         default_factory=dict, description="Extra HORDE_EXECUTOR_* settings for the pool's executors."
     )
+    horde: str = Field(
+        default="horde",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,39}$",
+        description="Name of the horde: all miners of one coldkey that share slots have the same.",
+    )
+    placement_file: Path | None = Field(
+        default=None, description="SQLite file in which the miners of one machine keep their placement."
+    )
+    consul_urls: list[str] = Field(
+        default_factory=list, description="Consul's addresses, to keep placement there; tried in order."
+    )
+    consul_token_file: Path | None = Field(
+        default=None, description="File of the Consul token, read again when it changes."
+    )
+    consul_ca_file: Path | None = Field(
+        default=None, description="Authority that signed Consul's certificate."
+    )
+    consul_certificate_file: Path | None = Field(default=None, description="Our certificate for Consul.")
+    consul_key_file: Path | None = Field(default=None, description="The key of that certificate.")
+    session_ttl_s: float = Field(
+        default=10.0, ge=10, le=3600, description="Seconds of silence after which a miner counts as gone."
+    )
+    owner_gone_s: float = Field(
+        default=30.0, ge=0, description="Seconds after which the slots of a UID without an agent move on."
+    )
+    horde_secret_file: Path | None = Field(
+        default=None,
+        description="File of the secret in executors' tokens (pool 'process'); none: an own one.",
+    )
+    dance: Dance = Field(
+        default=Dance.AUTO, description="auto, slots, main_hotkey or off: what changes with each cycle."
+    )
+    dance_least_per_class: int = Field(
+        default=1, ge=0, description="Slots of a class that a UID keeps in a dance."
+    )
+    dance_largest_share: float = Field(
+        default=0.3, ge=0, le=1, description="Share of a class's slots that one dance moves at most."
+    )
+    cycle_blocks: int = Field(default=722, gt=0, description="Length of a cycle on the chain.")
     reconnect_grace_s: float = Field(
         default=30.0, ge=0, description="Seconds an executor may be away during a job."
     )

@@ -81,6 +81,7 @@ class ValidatorDoor:
             await self._refuse(socket, peer, why_not)
             return socket
         session = Session(path_hotkey, socket, shared(auth.horde_extensions or ()))
+        self.parts.facts.rewards_moved_slots[path_hotkey] = Extension.SLOT_DANCE in session.extensions
         await self._serve(session)
         return socket
 
@@ -185,7 +186,7 @@ class ValidatorDoor:
             case V0JobAcceptedReceiptRequest() | V0JobFinishedReceiptRequest():
                 await self.offers.receipt(session, frame)
             case V0MainHotkeyMessage():
-                await session.send(render(V0MainHotkeyMessage(main_hotkey=self.parts.signer.hotkey)))
+                await session.send(render(V0MainHotkeyMessage(main_hotkey=self.parts.main_hotkey())))
             case ValidatorAuthForMiner():
                 _log.info("repeated authentication ignored", peer=session.validator_hotkey)
             case GenericError():

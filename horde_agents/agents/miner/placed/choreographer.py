@@ -18,7 +18,7 @@ from horde_agents.placement.coordination import (
     Put,
 )
 from horde_agents.placement.dance import DanceRules, Move, Why, clashes, dance_moves, homeless_moves
-from horde_agents.placement.records import HordeState, MoveRecord, SlotState, as_json, given_to
+from horde_agents.placement.records import HordeState, MainHotkey, MoveRecord, SlotState, as_json, given_to
 from horde_agents.runtime import clock
 from horde_agents.runtime.clock import monotonic_s
 from horde_agents.runtime.logs import get_logger
@@ -31,14 +31,15 @@ _log = get_logger(__name__)
 
 @dataclass(slots=True)
 class Choreographer:
-    """``cycle`` is the chain's present cycle (none: unknown), ``dances`` whether slots dance at all."""
+    """``cycle`` is the present cycle of the chain (none: unknown); the two after it say what dances then."""
 
     view: PlacementView
     hotkey: str
     rules: DanceRules
     owner_gone_s: float
     cycle: Callable[[], int | None]
-    dances: Callable[[], bool]
+    moves_slots: Callable[[], bool]
+    changes_main_hotkey: Callable[[], bool]
     rng: Random = field(default_factory=SystemRandom)
     _absent_since_s: dict[str, float] = field(default_factory=dict)
 
@@ -60,17 +61,17 @@ class Choreographer:
         await self._mark_clashes(state, fence)
         moves = homeless_moves(state, self._gone(state), self.rng)
         moved = {move.slot.slot_id for move in moves}
-        wanted = state.dance_wanted or self._cycle_turned(state)
-        if wanted:
+        turned = self._cycle_turned(state)
+        if state.dance_wanted or (turned and self.moves_slots()):
             moves += [m for m in dance_moves(state, self.rules, self.rng) if m.slot.slot_id not in moved]
         done = 0
         for chunk in _chunks(moves):
             done += await self._move(chunk, state, fence)
         if moves:
             _log.info("slots moved", wanted=len(moves), done=done, why=sorted({m.why.value for m in moves}))
-        if wanted:
+        if state.dance_wanted or turned:
             await self._note_dance(state, fence)
-        if moves or wanted:
+        if moves or state.dance_wanted or turned:
             await self.view.refresh()
 
     def _gone(self, state: HordeState) -> list[str]:
@@ -85,7 +86,7 @@ class Choreographer:
 
     def _cycle_turned(self, state: HordeState) -> bool:
         cycle = self.cycle()
-        return self.dances() and cycle is not None and cycle > state.last_dance_cycle
+        return cycle is not None and cycle > state.last_dance_cycle
 
     async def _move(self, moves: Sequence[Move], state: HordeState, fence: Held) -> int:
         """Make ``moves``; where one does not fit any more, the others are made without it."""
@@ -119,7 +120,15 @@ class Choreographer:
             changes.append(Delete(keys.dance, state.indices[keys.dance]))
         if (cycle := self.cycle()) is not None:
             changes.append(Put(keys.last_dance, json.dumps(cycle), None))
+            if self.changes_main_hotkey() and cycle > state.last_dance_cycle:
+                changes.append(Put(keys.main_hotkey, as_json(self._next_main_hotkey(state, cycle)), None))
         await self.view.coordination.commit(changes)
+
+    def _next_main_hotkey(self, state: HordeState, cycle: int) -> MainHotkey:
+        """Another one than before, where there is another."""
+        before = state.main_hotkey.hotkey if state.main_hotkey else ""
+        others = sorted(hotkey for hotkey in state.members if hotkey != before)
+        return MainHotkey(self.rng.choice(others) if others else self.hotkey, cycle)
 
     async def _mark_clashes(self, state: HordeState, fence: Held) -> None:
         found = clashes(state.slots)

@@ -1,0 +1,35 @@
+"""Opens the store that the miners of a horde share: Consul, or a file on one machine."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from horde_agents.agents.miner.settings import MinerSettings
+from horde_agents.clients.cluster_http import ClusterAddress
+from horde_agents.clients.consul import ConsulCoordination
+from horde_agents.placement.coordination import Coordination
+from horde_agents.store.coordination import StoredCoordination
+
+
+@asynccontextmanager
+async def shared_store(settings: MinerSettings) -> AsyncIterator[Coordination | None]:
+    """The store of the settings; none for a miner that shares nothing."""
+    client: ConsulCoordination | StoredCoordination
+    if settings.consul_urls:
+        client = ConsulCoordination(
+            ClusterAddress(
+                tuple(settings.consul_urls),
+                settings.consul_token_file,
+                settings.consul_ca_file,
+                settings.consul_certificate_file,
+                settings.consul_key_file,
+            )
+        )
+    elif settings.placement_file:
+        client = StoredCoordination(settings.placement_file)
+    else:
+        yield None
+        return
+    try:
+        yield client
+    finally:
+        await client.close()
