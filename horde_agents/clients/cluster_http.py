@@ -148,14 +148,15 @@ class ClusterHttp:
         said = f"{self.product} at {url} says {answer.status}: {_shown(answer)}"
         if answer.status in {401, 403}:
             raise ServerDenied(f"{said}. Check the token and its policy.")
-        if answer.status in {429, 500, 502, 503, 504} and _is_outage(answer):
+        if is_outage(answer.status, str(answer.body)):
             raise ServerAway(said)
         raise ServerRefused(said)
 
 
-def _is_outage(answer: Answer) -> bool:
-    text = str(answer.body).lower()
-    return answer.status != 500 or any(words in text for words in _OUTAGES)
+def is_outage(status: int, text: str) -> bool:
+    """Whether an answer says that the servers cannot answer now, and not that they will not."""
+    said = text.lower()
+    return status in {429, 502, 503, 504} or (status == 500 and any(words in said for words in _OUTAGES))
 
 
 def _shown(answer: Answer) -> str:

@@ -1,0 +1,357 @@
+"""Nomad as the horde uses it: job specs, dispatched holders, allocations, gpu nodes, the event stream.
+
+Lists and registrations go through python-nomad, in threads. Over HTTP of our own go the proven gaps
+(bundle note 5.2): a dispatch with its idempotency token, and the event stream.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+import requests  # noqa: TID251  (python-nomad's, whose connections are ours to close)
+from nomad.api import allocation as nomad_allocation
+from nomad.api.allocations import Allocations
+from nomad.api.base import Requester
+from nomad.api.exceptions import (
+    BaseNomadException,
+    URLNotAuthorizedNomadException,
+    URLNotFoundNomadException,
+)
+from nomad.api.job import Job
+from nomad.api.jobs import Jobs
+from nomad.api.nodes import Nodes
+
+from horde_agents.clients.cluster_http import (
+    ClusterAddress,
+    ClusterHttp,
+    ServerAway,
+    ServerDenied,
+    ServerRefused,
+    is_outage,
+)
+
+T = TypeVar("T")
+A = TypeVar("A", bound=Requester)
+
+_ANSWER_S: Final = 15
+#: Nomad sends a heartbeat into the event stream every 30 s (bundle note 4.5).
+_STREAM_SILENT_S: Final = 45.0
+_EVENT_TOPICS: Final = ("Allocation:*", "Evaluation:*", "Node:*")
+_SHOWN: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A dispatched job. ``waiting`` is how many of its allocations Nomad could not place."""
+
+    job_id: str
+    parent_id: str
+    status: str
+    stopped: bool
+    meta: Mapping[str, str]
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """One allocation; ``created_at`` is Nomad's create index, ``devices`` the ids of those it has."""
+
+    allocation_id: str
+    job_id: str
+    node_name: str
+    client_status: str
+    desired_status: str
+    description: str
+    created_at: int
+    exit_code: int | None = None
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GpuDevice:
+    """One device of a node, with the attributes that its plugin reports."""
+
+    device_id: str
+    model: str
+    memory_mib: int
+    healthy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GpuNode:
+    """One Nomad client machine."""
+
+    node_id: str
+    name: str
+    status: str
+    draining: bool
+    eligible: bool
+    devices: tuple[GpuDevice, ...]
+
+
+@dataclass(slots=True)
+class Nomad:
+    """A client of one Nomad cluster and namespace; ``close`` it.
+
+    Every method may raise ``ServerAway``, ``ServerDenied`` or ``ServerRefused``.
+    """
+
+    address: ClusterAddress
+    namespace: str = "default"
+    _http: ClusterHttp = field(init=False)
+    _requests: requests.Session = field(default_factory=requests.Session)
+
+    def __post_init__(self) -> None:
+        self._http = ClusterHttp("Nomad", self.address, "X-Nomad-Token")
+        self._requests.trust_env = False  # neither a proxy nor a netrc of the environment
+
+    async def close(self) -> None:
+        """End the connections."""
+        self._requests.close()
+        await self._http.close()
+
+    async def parse(self, hcl: str, variables: str) -> dict[str, Any]:
+        """A job file as Nomad reads it; ``variables`` is the text of a variable file."""
+        body = {"JobHCL": hcl, "Variables": variables, "Canonicalize": True}
+        answer = await self._ask(Jobs, lambda jobs: jobs.request("parse", json=body, method="post").json())
+        return dict(answer)
+
+    async def register(self, job: Mapping[str, Any]) -> None:
+        """Make ``job`` known, or change it."""
+        await self._ask(Jobs, lambda jobs: jobs.register_job({"Job": job}))
+
+    async def job(self, job_id: str) -> dict[str, Any] | None:
+        """A job's specification and state; ``None`` when there is none of that id."""
+        try:
+            return dict(await self._ask(Job, lambda job: job.get_job(_escaped(job_id))))
+        except ServerRefused as error:
+            if isinstance(error.__cause__, URLNotFoundNomadException):
+                return None
+            raise
+
+    async def stop(self, job_id: str) -> None:
+        """End a job; its record stays, and with it the idempotency token of its dispatch."""
+        await self._ask(Job, lambda job: job.deregister_job(_escaped(job_id)))
+
+    async def children(self, prefix: str) -> list[Child]:
+        """Dispatched jobs whose ids begin with ``prefix``."""
+        rows = await self._ask(Jobs, lambda jobs: jobs.get_jobs(prefix=prefix, meta=True))
+        return [_child(row) for row in rows if row.get("ParentID")]
+
+    async def allocations(self, prefix: str) -> list[Allocation]:
+        """Allocations of jobs whose ids begin with ``prefix``."""
+        wanted = f'JobID matches "^{prefix}"'
+        rows = await self._ask(
+            Allocations,
+            lambda them: them.get_allocations(filter_=wanted, resources=True, task_states=True),
+        )
+        return [_allocation(row) for row in rows]
+
+    async def allocation(self, allocation_id: str) -> Allocation | None:
+        """One allocation; ``None`` when there is none of that id."""
+        try:
+            row = await self._ask(
+                nomad_allocation.Allocation, lambda one: one.get_allocation(_escaped(allocation_id))
+            )
+        except ServerRefused as error:
+            if isinstance(error.__cause__, URLNotFoundNomadException):
+                return None
+            raise
+        return _allocation(row)
+
+    async def allocations_of(self, job_id: str) -> list[Allocation]:
+        """The allocations of one job."""
+        rows = await self._ask(Job, lambda job: job.get_allocations(_escaped(job_id)))
+        return [_allocation(row) for row in rows]
+
+    async def nodes(self, node_pool: str) -> list[GpuNode]:
+        """The machines of a node pool, with their devices."""
+        rows = await self._ask(Nodes, lambda nodes: nodes.get_nodes(resources=True))
+        return [_node(row) for row in rows if row.get("NodePool") == node_pool]
+
+    async def why_blocked(self, job_id: str) -> str | None:
+        """Why Nomad has no place for a job; ``None`` when it is not waiting for one."""
+        rows = await self._ask(Job, lambda job: job.get_evaluations(_escaped(job_id)))
+        for row in rows:
+            if row["Status"] == "blocked":
+                return "; ".join(_reasons(row)) or "no node has what it needs"
+        return None
+
+    async def dispatch(self, parent_id: str, token: str, meta: Mapping[str, str], prefix: str = "") -> Child:
+        """Start a child of a parameterized job. Repeated with the same ``token``, it starts no second one.
+
+        ``prefix`` begins the part of the child's id that follows ``dispatch-``.
+        """
+        answer = await self._http.ask(
+            "POST",
+            f"/v1/job/{_escaped(parent_id)}/dispatch",
+            params={"idempotency_token": token, "namespace": self.namespace},
+            json={"Meta": dict(meta), "IdPrefixTemplate": prefix},
+        )
+        job = await self.job(answer.body["DispatchedJobID"])
+        if job is None:  # two dispatches met, and the answer names the one that was not stored (bundle 4.1)
+            job = await self._dispatched_with(parent_id, token)
+        return Child(job["ID"], parent_id, job["Status"], bool(job["Stop"]), job.get("Meta") or {})
+
+    async def events(self) -> AsyncIterator[None]:
+        """Yields after every batch of events, and whenever the stream was begun anew.
+
+        Nothing is said of what happened: after a gap only Nomad's lists tell, so the reader asks these.
+        """
+        while True:
+            try:
+                async for _ in self._stream():
+                    yield None
+            except (aiohttp.ClientError, OSError, TimeoutError):
+                self._http.next_url()
+            await asyncio.sleep(1.0)
+
+    async def signing_keys(self) -> dict[str, Any]:
+        """The public keys of workload identities, as a JSON web key set."""
+        return dict((await self._http.ask("GET", "/.well-known/jwks.json")).body)
+
+    async def _dispatched_with(self, parent_id: str, token: str) -> dict[str, Any]:
+        for child in await self.children(f"{parent_id}/dispatch-"):
+            job = await self.job(child.job_id)
+            if job is not None and job.get("DispatchIdempotencyToken") == token:
+                return job
+        raise ServerAway(f"Nomad has no child of {parent_id} with token {token} after its dispatch.")
+
+    async def _stream(self) -> AsyncIterator[None]:
+        params = [("topic", topic) for topic in _EVENT_TOPICS] + [("namespace", self.namespace)]
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=3.0, sock_read=_STREAM_SILENT_S)
+        async with self._http.session().get(
+            f"{self._http.url()}/v1/event/stream",
+            params=params,
+            headers=self._http.headers(),
+            timeout=timeout,
+            raise_for_status=True,
+        ) as reply:
+            yield None
+            async for line in reply.content:
+                if json.loads(line or b"{}").get("Events"):
+                    yield None
+
+    async def _ask(self, kind: type[A], question: Callable[[A], T]) -> T:
+        """Put ``question`` to the first server that answers."""
+        away = ServerAway("No address of Nomad is set.")
+        for _ in self.address.urls:
+            url = self._http.url()
+            api = kind(
+                address=url,
+                namespace=self.namespace,
+                token=self._http.headers().get("X-Nomad-Token"),
+                timeout=_ANSWER_S,
+                session=self._requests,
+                **self._trust(),
+            )
+            try:
+                return await asyncio.to_thread(question, api)
+            except BaseNomadException as error:
+                away = _as_ours(error, url)
+            self._http.next_url()
+        raise away
+
+    def _trust(self) -> dict[str, Any]:
+        """Python-nomad checks no certificate unless it is told to (bundle note 5.2)."""
+        address = self.address
+        known = str(address.ca_file) if address.ca_file else True
+        return {
+            "verify": known,
+            "cert": (str(address.certificate_file), str(address.key_file))
+            if address.certificate_file
+            else (),
+        }
+
+
+def _as_ours(error: BaseNomadException, url: str) -> ServerAway:
+    """The outage that ``error`` is; whatever else it is, is raised."""
+    reply = error.nomad_resp
+    if not isinstance(reply, requests.Response):
+        return ServerAway(f"Nomad at {url} does not answer: {str(reply)[:_SHOWN]}. Does it run there?")
+    said = f"Nomad at {url} says {reply.status_code}: {reply.text.strip()[:_SHOWN]}"
+    if isinstance(error, URLNotAuthorizedNomadException) or reply.status_code == 401:
+        raise ServerDenied(f"{said}. Check the token and its policy.") from error
+    if is_outage(reply.status_code, reply.text):
+        return ServerAway(said)
+    raise ServerRefused(said) from error
+
+
+def _escaped(job_id: str) -> str:
+    return quote(job_id, safe="")
+
+
+def _child(row: Mapping[str, Any]) -> Child:
+    groups = ((row.get("JobSummary") or {}).get("Summary") or {}).values()
+    waiting = sum(group.get("Queued", 0) for group in groups)
+    return Child(row["ID"], row["ParentID"], row["Status"], bool(row["Stop"]), row.get("Meta") or {}, waiting)
+
+
+def _allocation(row: Mapping[str, Any]) -> Allocation:
+    tasks = ((row.get("AllocatedResources") or {}).get("Tasks") or {}).values()
+    devices = [
+        device_id
+        for task in tasks
+        for device in task.get("Devices") or ()
+        for device_id in device["DeviceIDs"]
+    ]
+    return Allocation(
+        row["ID"],
+        row["JobID"],
+        row["NodeName"],
+        row["ClientStatus"],
+        row["DesiredStatus"],
+        "; ".join(filter(None, (row.get("ClientDescription"), row.get("DesiredDescription")))),
+        row["CreateIndex"],
+        _exit_code(row.get("TaskStates") or {}),
+        tuple(sorted(devices)),
+    )
+
+
+def _exit_code(tasks: Mapping[str, Any]) -> int | None:
+    for task in tasks.values():
+        for event in reversed(task.get("Events") or ()):
+            if event["Type"] == "Terminated":
+                return int(event.get("Details", {}).get("exit_code", event.get("ExitCode", 0)))
+    return None
+
+
+def _node(row: Mapping[str, Any]) -> GpuNode:
+    groups = (row.get("NodeResources") or {}).get("Devices") or ()
+    devices = [
+        GpuDevice(
+            instance["ID"],
+            group["Name"],
+            int(((group.get("Attributes") or {}).get("memory") or {}).get("Int") or 0),
+            bool(instance["Healthy"]),
+        )
+        for group in groups
+        for instance in group["Instances"]
+    ]
+    return GpuNode(
+        row["ID"],
+        row["Name"],
+        row["Status"],
+        bool(row["Drain"]),
+        row["SchedulingEligibility"] == "eligible",
+        tuple(devices),
+    )
+
+
+def _reasons(evaluation: Mapping[str, Any]) -> list[str]:
+    found = []
+    for failed in (evaluation.get("FailedTGAllocs") or {}).values():
+        found += [
+            f"{count} nodes lack {what}" for what, count in (failed.get("ConstraintFiltered") or {}).items()
+        ]
+        found += [
+            f"{what} exhausted on {count} nodes"
+            for what, count in (failed.get("DimensionExhausted") or {}).items()
+        ]
+        if not failed.get("NodesEvaluated"):
+            found.append("the node pool has no ready node")
+    return found

@@ -1,0 +1,277 @@
+"""Real Nomad servers and gpu nodes on loopback ports, for the cluster demo and for tests.
+
+A gpu node has the GPUs that a file lists, through the fake device plugin; what Nomad schedules on it is real.
+"""
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from horde_agents.testing.server_process import ServerNotUp, ServerProcess, free_ports
+
+NODE_POOL: Final = "horde-gpu"
+_READY_S: Final = 60.0
+_END_JOBS_S: Final = 30.0
+_ALIVE: Final = frozenset({"pending", "running"})
+_PORTS: Final = ("http", "rpc", "serf")
+#: Clouds that a node on loopback is not in, and a Consul that it does not use.
+_NOT_LOOKED_FOR: Final = "env_aws,env_azure,env_digitalocean,env_gce,consul,vault,cni"
+
+
+@dataclass(frozen=True, slots=True)
+class FakeGpu:
+    """One GPU that a gpu node shall have."""
+
+    uuid: str
+    name: str = "NVIDIA RTX A6000"
+    memory_mib: int = 49140
+    driver_version: str = "580.95.05"
+    healthy: bool = True
+
+
+@dataclass(slots=True)
+class NomadServer:
+    """One Nomad server; several with ``joins`` are a cluster."""
+
+    program: Path
+    folder: Path
+    name: str = "nomad"
+    cluster_size: int = 1
+    extra: str = ""
+    joins: list[str] = field(default_factory=list)
+    ports: dict[str, int] = field(default_factory=dict)
+    process: ServerProcess = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.ports:
+            self.ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
+        self.process = _agent(self.program, self.folder)
+
+    @property
+    def url(self) -> str:
+        """Where its HTTP interface, and Nomad's UI, listens."""
+        return f"http://127.0.0.1:{self.ports['http']}"
+
+    def start(self) -> None:
+        """Write its configuration and start it."""
+        joins = json.dumps(self.joins)
+        text = f"""
+            {_shared(self.name, self.folder, self.ports)}
+            server {{
+              enabled          = true
+              bootstrap_expect = {self.cluster_size}
+              raft_multiplier  = 1
+              heartbeat_grace  = "5s"
+              server_join {{
+                retry_join     = {joins}
+                retry_interval = "1s"
+              }}
+            }}
+            {self.extra}
+        """
+        _write(self.folder, text)
+        self.process.start()
+
+    def wait_ready(self) -> None:
+        """Wait until the cluster has a leader.
+
+        Raises:
+            ServerNotUp: it ended, or there is no leader in time.
+        """
+        _wait(self.has_leader, self.process, "Nomad has no leader")
+
+    def has_leader(self) -> bool:
+        """Whether this server knows a leader."""
+        return bool(self.leader())
+
+    def leader(self) -> str:
+        """The leader's RPC address; empty when there is none."""
+        return str(_get(f"{self.url}/v1/status/leader") or "")
+
+    @property
+    def rpc_address(self) -> str:
+        """Its own address as ``leader`` says it."""
+        return f"127.0.0.1:{self.ports['rpc']}"
+
+
+@dataclass(slots=True)
+class GpuNodeAgent:
+    """One Nomad client with GPUs from a file, in the horde's node pool.
+
+    What runs on it outlives it, as on a real one: ``end_all_jobs`` goes before its end.
+    """
+
+    program: Path
+    plugin: Path
+    folder: Path
+    name: str
+    servers: Sequence[str]
+    gpus: Sequence[FakeGpu] = ()
+    extra: str = ""
+    ports: dict[str, int] = field(default_factory=dict)
+    process: ServerProcess = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.ports:
+            self.ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
+        self.process = _agent(self.program, self.folder, {"HORDE_FAKE_GPUS": str(self._gpu_file)})
+
+    @property
+    def url(self) -> str:
+        """Where its HTTP interface listens."""
+        return f"http://127.0.0.1:{self.ports['http']}"
+
+    def start(self) -> None:
+        """Write its configuration and start it."""
+        plugins = self.folder / "plugins"
+        plugins.mkdir(exist_ok=True)
+        link = plugins / self.plugin.name
+        if not link.exists():
+            link.hardlink_to(self.plugin)
+        self.show(self.gpus)
+        text = f"""
+            {_shared(self.name, self.folder, self.ports)}
+            plugin_dir = "{plugins}"
+            client {{
+              enabled           = true
+              node_pool         = "{NODE_POOL}"
+              servers           = {json.dumps(list(self.servers))}
+              network_interface = "lo"
+              max_kill_timeout  = "5m"
+              gc_interval       = "1h"
+              options = {{
+                "driver.allowlist"     = "raw_exec"
+                "fingerprint.denylist" = "{_NOT_LOOKED_FOR}"
+              }}
+            }}
+            plugin "raw_exec" {{
+              config {{
+                enabled = true
+              }}
+            }}
+            plugin "{self.plugin.name}" {{
+              config {{}}
+            }}
+            {self.extra}
+        """
+        _write(self.folder, text)
+        self.process.start()
+
+    def show(self, gpus: Sequence[FakeGpu]) -> None:
+        """Have these GPUs from now on; the plugin looks every second."""
+        rows = [
+            {
+                "uuid": gpu.uuid,
+                "name": gpu.name,
+                "memory_mib": gpu.memory_mib,
+                "driver_version": gpu.driver_version,
+                "healthy": gpu.healthy,
+            }
+            for gpu in gpus
+        ]
+        self._gpu_file.write_text(json.dumps(rows))
+
+    def wait_ready(self) -> None:
+        """Wait until Nomad may place holders on it, its GPUs included.
+
+        Raises:
+            ServerNotUp: it ended, or was not ready in time.
+        """
+        _wait(self._is_ready, self.process, f"Nomad's node {self.name} is not ready")
+
+    def node_id(self) -> str:
+        """Its id in the cluster; empty before it has one."""
+        said = _get(f"{self.url}/v1/agent/self") or {}
+        return str(said.get("stats", {}).get("client", {}).get("node_id", ""))
+
+    @property
+    def _gpu_file(self) -> Path:
+        return self.folder / "gpus.json"
+
+    def _is_ready(self) -> bool:
+        node_id = self.node_id()
+        node = _get(f"{self.url}/v1/node/{node_id}") if node_id else None
+        if not node or node["Status"] != "ready":
+            return False
+        groups = (node.get("NodeResources") or {}).get("Devices") or ()
+        return sum(len(group["Instances"]) for group in groups) == len(self.gpus)
+
+
+def nomad_cluster(program: Path, folder: Path, count: int) -> list[NomadServer]:
+    """``count`` servers that know each other; the caller starts and ends them."""
+    servers = [
+        NomadServer(program, folder / f"nomad-{number}", f"nomad-{number}", count) for number in range(count)
+    ]
+    for server in servers:
+        server.joins = [f"127.0.0.1:{other.ports['serf']}" for other in servers if other is not server]
+    return servers
+
+
+def end_all_jobs(servers: Sequence[NomadServer]) -> None:
+    """End whatever these servers have running, and wait for it; without a leader, nothing is done."""
+    url = next((server.url for server in servers if server.has_leader()), None)
+    if url is None:
+        return
+    for job in _get(f"{url}/v1/jobs") or ():
+        address = f"{url}/v1/job/{quote(job['ID'], safe='')}"
+        with urllib.request.urlopen(urllib.request.Request(address, method="DELETE"), timeout=10) as reply:
+            reply.read()
+    deadline_s = time.monotonic() + _END_JOBS_S
+    while any(row["ClientStatus"] in _ALIVE for row in _get(f"{url}/v1/allocations") or ()):
+        if time.monotonic() > deadline_s:
+            raise ServerNotUp(f"allocations of {url} have not ended after {_END_JOBS_S:.0f} s")
+        time.sleep(0.05)
+
+
+def _agent(program: Path, folder: Path, env: Mapping[str, str] | None = None) -> ServerProcess:
+    words = [str(program), "agent", f"-config={folder / 'agent.hcl'}"]
+    return ServerProcess(words, folder / "agent.log", env or {})
+
+
+def _shared(name: str, folder: Path, ports: Mapping[str, int]) -> str:
+    listed = "\n".join(f"{kind} = {port}" for kind, port in ports.items())
+    advertised = "\n".join(f'{kind} = "127.0.0.1:{port}"' for kind, port in ports.items())
+    return f"""
+        name                 = "{name}"
+        data_dir             = "{folder / "data"}"
+        bind_addr            = "127.0.0.1"
+        log_level            = "INFO"
+        disable_update_check = true
+        leave_on_interrupt   = false
+        leave_on_terminate   = false
+        ports {{
+          {listed}
+        }}
+        advertise {{
+          {advertised}
+        }}
+    """
+
+
+def _write(folder: Path, text: str) -> None:
+    lines = (line.strip() for line in text.splitlines())
+    (folder / "agent.hcl").write_text("\n".join(line for line in lines if line) + "\n")
+
+
+def _wait(ready: Callable[[], bool], process: ServerProcess, what: str) -> None:
+    deadline_s = time.monotonic() + _READY_S
+    while not ready():
+        process.check_runs()
+        if time.monotonic() > deadline_s:
+            raise ServerNotUp(f"{what} after {_READY_S:.0f} s; see {process.log}")
+        time.sleep(0.05)
+
+
+def _get(url: str) -> Any:  # noqa: ANN401  (whatever JSON the server sends)
+    try:
+        with urllib.request.urlopen(url, timeout=2) as reply:
+            return json.loads(reply.read())
+    except (OSError, ValueError):
+        return None
