@@ -4,13 +4,12 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +18,9 @@ from typing import Any, Final
 from horde_agents.cli.devchain import DevchainRefused, call
 from horde_agents.clients.wallets import create_hotkey_file
 from horde_agents.protocol.signing import Hotkey
+from horde_agents.testing.server_process import free_ports
 
 NETUID: Final = 12
-_AGENTS: Final = ("facilitator", "validator", "miner")
-_LISTENERS: Final = (
-    "devchain",
-    "facilitator",
-    "miner",
-    "executors",
-    *(f"{name} operators" for name in _AGENTS),
-)
 _STAKE_RAO: Final = 100_000 * 10**9
 _READY_S: Final = 60.0
 _END_S: Final = 45.0
@@ -40,18 +32,39 @@ class EmbeddedFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedHorde:
-    """A running horde: where users, operators and readers of receipts find it."""
+    """A running horde: where users, operators and readers of receipts find it.
+
+    ``miners`` are the addresses of the miners by name; the first is called "miner".
+    """
 
     folder: Path
     facilitator: str
-    miner: str
+    miners: Mapping[str, str]
     chain: str
     operators: Mapping[str, str]
     user_file: Path
-    user: Hotkey
-    validator: Hotkey
-    miner_hotkey: Hotkey
+    hotkeys: Mapping[str, Hotkey]
     processes: "dict[str, subprocess.Popen[bytes]]"
+
+    @property
+    def user(self) -> Hotkey:
+        """Who submits."""
+        return self.hotkeys["user"]
+
+    @property
+    def validator(self) -> Hotkey:
+        """Who takes the jobs."""
+        return self.hotkeys["validator"]
+
+    @property
+    def miner(self) -> str:
+        """The first miner's public address."""
+        return self.miners["miner"]
+
+    @property
+    def miner_hotkey(self) -> Hotkey:
+        """The first miner's hotkey."""
+        return self.hotkeys["miner"]
 
 
 @contextmanager
@@ -60,29 +73,35 @@ def embedded_horde(
     slots: int = 1,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     python_path: Path | None = None,
+    miners: Sequence[str] = ("miner",),
 ) -> Iterator[EmbeddedHorde]:
     """Start everything below ``folder``, wait until it is ready, and end all of it with the block.
 
     ``overrides`` are settings by agent that go before those of the demo; they may name modules of
-    ``python_path``.
+    ``python_path``. ``miners`` have one coldkey and a UID each.
 
     Raises:
         EmbeddedFailed: something did not become ready.
     """
-    keys = {name: folder / "keys" / name for name in ("user", "validator", "miner")}
+    keys = {name: folder / "keys" / name for name in ("user", "validator", *miners)}
     hotkeys = {name: create_hotkey_file(path) for name, path in keys.items()}
-    ports = dict(zip(_LISTENERS, _free_ports(len(_LISTENERS)), strict=True))
-    for name, config in _configs(folder, keys, ports, slots).items():
+    agents = ("facilitator", "validator", *miners)
+    listeners = ("devchain", "facilitator", *(f"{name} operators" for name in agents))
+    listeners += (*miners, *(f"{name} executors" for name in miners))
+    ports = dict(zip(listeners, free_ports(len(listeners)), strict=True))
+    configs = _configs(folder, keys, ports)
+    configs |= {name: _miner_config(name, folder, keys[name], ports, slots) for name in miners}
+    for name, config in configs.items():
         _write_config(folder / f"{name}.toml", {**config, **(overrides or {}).get(name, {})})
     with ExitStack() as stack:
         processes = {"devchain": _started("devchain", folder, _devchain(folder, ports))}
         stack.callback(_end_all, processes)
-        _populate(ports["devchain"], hotkeys)
+        _populate(ports["devchain"], hotkeys, miners)
         for name in ("facilitator", "validator"):
             _horde(name, "allow", hotkeys["user"], "--config", str(folder / f"{name}.toml"))
         # the miner before the validator, whose first reading of the chain then has its axon
-        operators = {name: f"127.0.0.1:{ports[f'{name} operators']}" for name in _AGENTS}
-        for group in (("facilitator", "miner"), ("validator",)):
+        operators = {name: f"127.0.0.1:{ports[f'{name} operators']}" for name in agents}
+        for group in (("facilitator", *miners), ("validator",)):
             for name in group:
                 processes[name] = _started(name, folder, _agent(name, folder), python_path)
             for name in group:
@@ -90,21 +109,21 @@ def embedded_horde(
         yield EmbeddedHorde(
             folder,
             f"http://127.0.0.1:{ports['facilitator']}",
-            f"http://127.0.0.1:{ports['miner']}",
+            {name: f"http://127.0.0.1:{ports[name]}" for name in miners},
             f"ws://127.0.0.1:{ports['devchain']}",
             operators,
             keys["user"],
-            hotkeys["user"],
-            hotkeys["validator"],
-            hotkeys["miner"],
+            hotkeys,
             processes,
         )
 
 
-def _configs(
-    folder: Path, keys: Mapping[str, Path], ports: Mapping[str, int], slots: int
-) -> dict[str, dict[str, Any]]:
-    chain = {"chain_url": f"ws://127.0.0.1:{ports['devchain']}", "netuid": NETUID}
+def _chain(ports: Mapping[str, int]) -> dict[str, Any]:
+    return {"chain_url": f"ws://127.0.0.1:{ports['devchain']}", "netuid": NETUID, "chain_poll_s": 5.0}
+
+
+def _configs(folder: Path, keys: Mapping[str, Path], ports: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+    chain = _chain(ports)
     return {
         "facilitator": {
             **chain,
@@ -112,21 +131,6 @@ def _configs(
             "host": "127.0.0.1",
             "port": ports["facilitator"],
             "operator_port": ports["facilitator operators"],
-            "chain_poll_s": 5.0,
-        },
-        "miner": {
-            **chain,
-            "hotkey_file": str(keys["miner"]),
-            "database_url": f"sqlite:///{folder}/miner.sqlite3",
-            "data_dir": str(folder / "miner"),
-            "host": "127.0.0.1",
-            "port": ports["miner"],
-            "executor_port": ports["executors"],
-            "operator_port": ports["miner operators"],
-            "chain_poll_s": 5.0,
-            "axon_ip": "127.0.0.1",
-            "slots": {"always_on.test": slots},
-            "executor_env": {"HORDE_EXECUTOR_ALLOW_PRIVATE_ADDRESSES": "true"},
         },
         "validator": {
             **chain,
@@ -134,8 +138,25 @@ def _configs(
             "database_url": f"sqlite:///{folder}/validator.sqlite3",
             "facilitator_urls": [f"ws://127.0.0.1:{ports['facilitator']}/ws/v0/"],
             "operator_port": ports["validator operators"],
-            "chain_poll_s": 5.0,
         },
+    }
+
+
+def _miner_config(
+    name: str, folder: Path, hotkey_file: Path, ports: Mapping[str, int], slots: int
+) -> dict[str, Any]:
+    return {
+        **_chain(ports),
+        "hotkey_file": str(hotkey_file),
+        "database_url": f"sqlite:///{folder}/{name}.sqlite3",
+        "data_dir": str(folder / name),
+        "host": "127.0.0.1",
+        "port": ports[name],
+        "executor_port": ports[f"{name} executors"],
+        "operator_port": ports[f"{name} operators"],
+        "axon_ip": "127.0.0.1",
+        "slots": {"always_on.test": slots},
+        "executor_env": {"HORDE_EXECUTOR_ALLOW_PRIVATE_ADDRESSES": "true"},
     }
 
 
@@ -145,17 +166,18 @@ def _devchain(folder: Path, ports: Mapping[str, int]) -> list[str]:
 
 
 def _agent(name: str, folder: Path) -> list[str]:
-    return [name, "serve", "--config", str(folder / f"{name}.toml")]
+    return [name.partition("-")[0], "serve", "--config", str(folder / f"{name}.toml")]
 
 
-def _populate(port: int, hotkeys: Mapping[str, Hotkey]) -> None:
-    """Register validator and miner, each its own coldkey, once the chain answers."""
+def _populate(port: int, hotkeys: Mapping[str, Hotkey], miners: Sequence[str]) -> None:
+    """Register the validator and the miners, each kind by a coldkey of its own, once the chain answers."""
     url = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + _READY_S
     while True:
         try:
-            for name in ("validator", "miner"):
-                asyncio.run(call(url, "dev_register", [NETUID, hotkeys[name], hotkeys[name]]))
+            for name in ("validator", *miners):
+                coldkey = hotkeys["validator" if name == "validator" else miners[0]]
+                asyncio.run(call(url, "dev_register", [NETUID, hotkeys[name], coldkey]))
             asyncio.run(call(url, "dev_setStake", [NETUID, hotkeys["validator"], _STAKE_RAO]))
         except DevchainRefused as error:
             if time.monotonic() > deadline:
@@ -252,14 +274,3 @@ def _toml(value: Any) -> str:  # noqa: ANN401  (strings, numbers, lists and tabl
     if isinstance(value, list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return json.dumps(value)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

@@ -43,7 +43,7 @@ class SlotState(StrEnum):
 class Slot:
     """One unit of hardware and the UID it serves; ``epoch`` grows whenever the owner changes.
 
-    ``says`` is why its last holder is gone, while it is vacant.
+    While it is vacant, ``ended`` is the standing in which its last holder ended, and ``says`` is it in words.
     """
 
     slot_id: str
@@ -58,6 +58,7 @@ class Slot:
     pinned: bool = False
     job_uuid: str = ""
     moved_cycle: int = 0
+    ended: str = ""
     says: str = ""
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from horde_agents.jobs.slot_ids import gpu_slot_id
 from horde_agents.placement.holders import Holder
 from horde_agents.placement.records import Slot, SlotState
-from horde_agents.placement.standings import MEANINGS
+from horde_agents.placement.standings import MEANINGS, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,7 @@ def _of_kept(slots: Mapping[str, Slot], kept: Mapping[str, tuple[Slot, Holder]])
             allocation_id=fresh.allocation_id,
             state=state,
             job_uuid=known.job_uuid if same_holder else "",
+            ended="",
             says="",
         )
         if wanted != known:
@@ -87,5 +88,8 @@ def _of_kept(slots: Mapping[str, Slot], kept: Mapping[str, tuple[Slot, Holder]])
 
 def _vacated(slot: Slot, endings: Mapping[str, Holder]) -> Slot:
     ended = endings.get(slot.allocation_id)
-    says = MEANINGS[ended.standing].says if ended else "its holder is gone"
-    return replace(slot, state=SlotState.VACANT, allocation_id="", job_uuid="", says=says)
+    standing = ended.standing if ended else Standing.LOST
+    says = MEANINGS[ended.standing].says if ended else "Nomad knows nothing of its holder"
+    return replace(
+        slot, state=SlotState.VACANT, allocation_id="", job_uuid="", ended=standing.value, says=says
+    )

@@ -4,6 +4,7 @@ Each is built once per version, into the cache, from the module in ``tools/serve
 """
 
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from typing import Final
 from tools.setup.places import CACHE, ROOT
 from tools.setup.progress import SetupFailed, run, step
 
+#: Where each program is, for `horde demo --cluster`.
+RECORD: Final = CACHE / "servers.json"
 _SOURCES: Final = ROOT / "tools" / "servers"
 _OLDEST_GO: Final = (1, 26)
 _ENDS_WITH_VERSION: Final = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
@@ -79,6 +82,8 @@ def ensure_servers() -> None:
     for server in SERVERS:
         if _found(server) is None:
             _build(server)
+    programs = {server.name: str(program(server)) for server in SERVERS}
+    RECORD.write_text(json.dumps(programs, indent=1))
 
 
 def program(server: Server) -> Path:

@@ -150,6 +150,6 @@ class JobContainer:
                 settings.cpus,
                 settings.pids,
                 settings.tmp_bytes,
-                tuple(settings.gpu_uuids) if spec.gpu else (),
+                tuple(settings.gpu_uuids) if spec.gpu and not settings.gpus_are_fake else (),
             ),
         )

@@ -45,6 +45,10 @@ class ExecutorSettings(AgentSettings):
     gpu_uuids: list[str] = Field(
         default_factory=list, description="The slot's GPUs; empty for a slot without."
     )
+    gpus_are_fake: bool = Field(
+        default=False,
+        description="The GPUs are only listed: jobs that want one get none. For tests.",
+    )
     memory_bytes: int = Field(
         default=2048 * _MIB, gt=0, description="Memory of a job's container, in bytes; swap is off."
     )

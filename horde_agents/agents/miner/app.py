@@ -9,11 +9,12 @@ from typing import Final
 
 from aiohttp import web
 
-from horde_agents.agents.miner.admission import OwnSlots
+from horde_agents.agents.miner.admission import Admission, OwnSlots
 from horde_agents.agents.miner.attempts import Attempts
 from horde_agents.agents.miner.certificate import ensure_certificate, fingerprint, server_context
 from horde_agents.agents.miner.chain_watch import watch_chain
 from horde_agents.agents.miner.executor_door import ExecutorDoor
+from horde_agents.agents.miner.nomad.pool import NomadAccess, NomadPool
 from horde_agents.agents.miner.offers import Offers
 from horde_agents.agents.miner.parts import MinerParts
 from horde_agents.agents.miner.placed.admission import SharedSlots
@@ -21,7 +22,7 @@ from horde_agents.agents.miner.placed.own_slots import OwnSlotRecords
 from horde_agents.agents.miner.placed.shared import SharedPlacement
 from horde_agents.agents.miner.placed.stores import shared_store
 from horde_agents.agents.miner.placed.view import PlacementView
-from horde_agents.agents.miner.pool import HolderPlan, load_pool
+from horde_agents.agents.miner.pool import ExecutorPool, HolderPlan, HordeLink, load_pool
 from horde_agents.agents.miner.public import public_routes
 from horde_agents.agents.miner.receipt_book import ReceiptBook
 from horde_agents.agents.miner.secret import horde_secret
@@ -32,7 +33,7 @@ from horde_agents.agents.miner.validator_door import PATH, ValidatorDoor
 from horde_agents.agents.miner.validators import Validators
 from horde_agents.placement.records import Keys
 from horde_agents.protocol.miner_address import MinerAddress
-from horde_agents.protocol.signing import KeypairSigner
+from horde_agents.protocol.signing import Hotkey, KeypairSigner
 from horde_agents.runtime import clock
 from horde_agents.runtime.health import Check, health_app, listening
 from horde_agents.runtime.logs import get_logger
@@ -60,6 +61,7 @@ class _PoolLink:
     settings: MinerSettings
     address: MinerAddress
     secret: bytes = field(repr=False)
+    horde: HordeLink | None = None
 
     def plan(self, slot_id: str, executor_class: str) -> HolderPlan:
         expires_at = int((clock.now() + _TOKEN_LIFE).timestamp())
@@ -82,28 +84,17 @@ async def running_miner(settings: MinerSettings) -> AsyncIterator[RunningMiner]:
     pool = load_pool(settings)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.database_url))
-        secret = await horde_secret(settings, store)
         supervisor = await stack.enter_async_context(supervised())
         shares = bool(settings.consul_urls or settings.placement_file)
         slots = Slots({} if shares else dict(pool.slots()), is_fixed=not shares)
         parts = MinerParts(settings, signer, store, supervisor, ReceiptBook(store, signer), slots)
-        coordination = await stack.enter_async_context(shared_store(settings))
         attempts, validators = Attempts(parts), Validators(parts)
         offers = Offers(parts, attempts)
         door = ValidatorDoor(parts, validators, attempts, offers, lambda: offers.draining)
         await validators.load()
         await attempts.resume(executors_may_return=pool.outlives_miner)
 
-        view = PlacementView(coordination, Keys(settings.horde)) if coordination else None
-        own = OwnSlots(secret)
-        admission = SharedSlots(view, signer.hotkey, own) if view else own
-        door_to_executors = ExecutorDoor(admission, signer.hotkey, slots, attempts)
-        executor_port, address = await _take_executors_in(stack, settings, door_to_executors)
-        if view is not None:
-            parts.shared = SharedPlacement.of(settings, view, signer.hotkey, str(address), parts.facts)
-            parts.shared.start(supervisor, OwnSlotRecords(view, pool.slots()))
-            stack.push_async_callback(parts.shared.membership.leave)
-        await stack.enter_async_context(pool.running(_PoolLink(settings, address, secret)))
+        executor_port = await _serve_executors(stack, parts, pool, attempts)
         public = web.Application()
         public.add_routes([web.get(PATH, door.connected), *public_routes(parts.book)])
         port = await stack.enter_async_context(listening(public, settings.host, settings.port))
@@ -119,6 +110,40 @@ async def running_miner(settings: MinerSettings) -> AsyncIterator[RunningMiner]:
         finally:
             offers.draining = True
             await _drain(attempts, settings.drain_s)
+
+
+async def _serve_executors(
+    stack: AsyncExitStack, parts: MinerParts, pool: ExecutorPool, attempts: Attempts
+) -> int:
+    """Take executors in, alone or with the horde's other miners; the port of their listener."""
+    settings, hotkey = parts.settings, parts.signer.hotkey
+    secret = await horde_secret(settings, parts.store)
+    coordination = await stack.enter_async_context(shared_store(settings))
+    view = PlacementView(coordination, Keys(settings.horde)) if coordination else None
+    access = pool.access(attempts) if isinstance(pool, NomadPool) else None
+    admission = _admission(view, hotkey, access, OwnSlots(secret))
+    door = ExecutorDoor(admission, hotkey, parts.slots, attempts)
+    port, address = await _take_executors_in(stack, settings, door)
+    horde: HordeLink | None = None
+    if view is not None:
+        parts.shared = SharedPlacement.of(settings, view, hotkey, str(address), parts.facts)
+        stack.push_async_callback(parts.shared.membership.leave)
+        loops = await stack.enter_async_context(supervised())  # ends before what they use is closed
+        parts.shared.start(loops, OwnSlotRecords(view, pool.slots()) if access is None else None)
+        on_demand = access.on_demand if access else None
+        horde = HordeLink(parts.shared, str(address), attempts, parts.slots, on_demand)
+    await stack.enter_async_context(pool.running(_PoolLink(settings, address, secret, horde)))
+    return port
+
+
+def _admission(
+    view: PlacementView | None, hotkey: Hotkey, access: NomadAccess | None, own: OwnSlots
+) -> Admission:
+    if view is None:
+        return own
+    if access is None:
+        return SharedSlots(view, hotkey, own)
+    return SharedSlots(view, hotkey, access.tokens, access.on_demand)
 
 
 async def _take_executors_in(

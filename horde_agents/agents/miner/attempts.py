@@ -73,6 +73,19 @@ class Attempts:
         """An attempt that is open here."""
         return self._open.get(uuid)
 
+    def is_open(self, uuid: str) -> bool:
+        """Whether an attempt is not over yet."""
+        return uuid in self._open
+
+    def without_executor(self) -> list[Attempt]:
+        """The open attempts whose executor's link is broken."""
+        return [attempt for attempt in self._open.values() if attempt.executor is None]
+
+    async def failed(self, uuid: str, event: HordeFailed) -> None:
+        """End an attempt, if it is open."""
+        if (attempt := self._open.get(uuid)) is not None:
+            await self.happened(attempt, event)
+
     def of_validator(self, validator_hotkey: str) -> list[Attempt]:
         """The open attempts of a validator."""
         return [attempt for attempt in self._open.values() if attempt.validator_hotkey == validator_hotkey]

@@ -53,6 +53,13 @@ class _Link:
     def executor_class(self) -> str:
         return self.hello.executor_class
 
+    def is_of(self, attempt: Attempt) -> bool:
+        """Whether the attempt runs here: on the slot that it leased, or on an executor made for it."""
+        return attempt.slot_id == self.slot_id or self.hello.meant_for == attempt.uuid
+
+    async def ready_for(self, job_uuid: str) -> None:
+        """It is there, so it can."""
+
     async def send(self, text: str) -> None:
         try:
             await self.socket.send_str(text)
@@ -121,7 +128,7 @@ class ExecutorDoor:
         await self._take_in(link)
         meant_for = self.attempts.find(hello.meant_for) if hello.meant_for else None
         if meant_for is not None:
-            await self._hand_over(link, meant_for)
+            await self.attempts.executor_came_back(meant_for, link)
         else:
             self.slots.offer_service(link)
         return True
@@ -129,7 +136,7 @@ class ExecutorDoor:
     async def _greet_busy(self, link: _Link, job_uuid: str) -> bool:
         """An executor with a job belongs to the miner that gave it, whatever UID its slot serves by now."""
         attempt = self.attempts.find(job_uuid)
-        if attempt is None or attempt.slot_id != link.slot_id:
+        if attempt is None or not link.is_of(attempt):
             # it comes from before a restart; the slot may have a new executor, which it must not drive away
             await self._dismiss(link, job_uuid)
         elif twin := self._twin(link):
@@ -137,14 +144,9 @@ class ExecutorDoor:
             return False
         else:
             await self._take_in(link)
-            self.slots.occupy(link.slot_id)
+            self.slots.occupy(attempt.slot_id)
             await self.attempts.executor_came_back(attempt, link)
         return True
-
-    async def _hand_over(self, link: _Link, attempt: Attempt) -> None:
-        self.slots.expect(link.slot_id, link.executor_class)
-        self.slots.occupy(link.slot_id)
-        await self.attempts.executor_came_back(attempt, link)
 
     async def _settled(self, link: _Link) -> Verdict:
         """The verdict, once there is one: an unknown slot is held until the picture changes."""
@@ -165,7 +167,8 @@ class ExecutorDoor:
             # the newest wins: an executor reconnects before a broken link of its own is noticed
             await other.socket.close(message=b"another link of this slot came")
         self._live[link.slot_id] = link
-        self.slots.expect(link.slot_id, link.executor_class)
+        if not link.hello.meant_for:  # the seat that it was started for is counted
+            self.slots.expect(link.slot_id, link.executor_class)
         self.refused.pop(link.peer, None)
         await link.send(
             render(HordeWelcome(miner_hotkey=self.miner_hotkey, horde_addresses=self.admission.addresses()))
@@ -194,7 +197,7 @@ class ExecutorDoor:
     async def _look_again(self) -> None:
         """The picture of who owns what has changed: send on what is idle and no longer ours."""
         self._changed.set()
-        for link in list(self._live.values()):
+        for link in [live for live in self._live.values() if not live.hello.meant_for]:
             verdict = await self.admission.verdict(link.badge, link.hello)
             if isinstance(verdict, Serve | Hold):
                 continue

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.agents.miner.attempts import Attempts
 from horde_agents.agents.miner.parts import MinerParts
+from horde_agents.agents.miner.slots import ExecutorLink
 from horde_agents.jobs.faults import RejectionReason
 from horde_agents.protocol.extensions import Extension
 from horde_agents.protocol.frames import render
@@ -124,15 +125,22 @@ class Offers:
         open_now = len(self.attempts.of_validator(asking.validator_hotkey))
         if open_now >= self.parts.settings.max_open_attempts:
             raise _Declined(RejectionReason.BUSY, f"this validator has {open_now} attempts open here")
-        link = await self.parts.slots.take(offer.executor_class)
-        if link is None:
-            assert isinstance(started.payload, JobStarted)
-            excuses = await self.parts.book.excuses(started.payload)
-            raise _Declined(
-                RejectionReason.BUSY, f"no idle executor of class {offer.executor_class}", excuses
-            )
+        link = await self._executor_for(offer, started)
         await self.attempts.accept(offer, started, asking, link)
         self.parts.metrics.receipts.labels(type=ReceiptType.STARTED.value).inc()
+
+    async def _executor_for(self, offer: V0InitialJobRequest, started: Receipt) -> ExecutorLink:
+        """An executor that is taken for the offer; without one it is declined, with excuses."""
+        link = await self.parts.slots.take(offer.executor_class)
+        why = f"no idle executor of class {offer.executor_class}"
+        if link is not None:
+            not_ready = await link.ready_for(offer.job_uuid)
+            if not_ready is None:
+                return link
+            self.parts.slots.release(link.slot_id)
+            why = f"no executor of class {offer.executor_class}: {not_ready}"
+        assert isinstance(started.payload, JobStarted)
+        raise _Declined(RejectionReason.BUSY, why, await self.parts.book.excuses(started.payload))
 
     def _checked(self, asking: Asking, offer: V0InitialJobRequest, value: dict[str, Any]) -> Receipt:
         """The offer's started receipt, countersigned; an offer without a right one is not served."""

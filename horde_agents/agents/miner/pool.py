@@ -7,10 +7,22 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from horde_agents.agents.miner.settings import MinerSettings
+from horde_agents.agents.miner.slots import Slots
 from horde_agents.protocol.miner_address import MinerAddress
+
+if TYPE_CHECKING:
+    from horde_agents.agents.miner.attempts import Attempts
+    from horde_agents.agents.miner.nomad.on_demand import OnDemandHolders
+    from horde_agents.agents.miner.placed.shared import SharedPlacement
+
+#: The pools that come with Horde, by their short names.
+_SHIPPED: Final = {
+    "process": "horde_agents.agents.miner.process_pool:ProcessPool",
+    "nomad": "horde_agents.agents.miner.nomad.pool:NomadPool",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +35,23 @@ class HolderPlan:
     token: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class HordeLink:
+    """What the miner gives a pool whose holders serve every miner of its horde."""
+
+    shared: "SharedPlacement"
+    address: str
+    attempts: "Attempts"
+    slots: Slots
+    on_demand: "OnDemandHolders | None" = None
+
+
 class PoolLink(Protocol):
     """What the miner gives a pool."""
+
+    @property
+    def horde(self) -> HordeLink | None:
+        """What the horde's miners share; none for a miner that shares nothing."""
 
     @property
     def settings(self) -> MinerSettings:
@@ -57,15 +84,13 @@ def load_pool(settings: MinerSettings) -> ExecutorPool:
     Raises:
         PoolUnknown: no such module or class.
     """
-    path = (
-        "horde_agents.agents.miner.process_pool:ProcessPool" if settings.pool == "process" else settings.pool
-    )
+    path = _SHIPPED.get(settings.pool, settings.pool)
     module_name, _, class_name = path.partition(":")
     try:
         kind = getattr(import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError) as error:
         raise PoolUnknown(
-            f"Setting pool={settings.pool!r}: {error}; use 'process' or 'package.module:Class'."
+            f"Setting pool={settings.pool!r}: {error}; use 'process', 'nomad' or 'package.module:Class'."
         ) from error
     pool: ExecutorPool = kind(settings)
     return pool

@@ -2,8 +2,9 @@
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from horde_agents.runtime.settings import AgentSettings
 
@@ -57,10 +58,12 @@ class MinerSettings(AgentSettings):
     )
     slots: dict[str, int] = Field(
         default_factory=lambda: {"always_on.test": 1},
-        description="Slots per executor class, for the pool 'process'.",
+        description="Executors per class. Pool 'process': of this miner. Pool 'nomad': of the whole horde, "
+        "-1 for all that its nodes hold; of a class that is not kept warm, jobs at once at this miner.",
     )
     executor_env: dict[str, str] = Field(
-        default_factory=dict, description="Extra HORDE_EXECUTOR_* settings for the pool's executors."
+        default_factory=dict,
+        description="Extra HORDE_EXECUTOR_* settings for the executors of the pools that come with Horde.",
     )
     horde: str = Field(
         default="horde",
@@ -81,6 +84,23 @@ class MinerSettings(AgentSettings):
     )
     consul_certificate_file: Path | None = Field(default=None, description="Our certificate for Consul.")
     consul_key_file: Path | None = Field(default=None, description="The key of that certificate.")
+    nomad_urls: list[str] = Field(
+        default_factory=list, description="Nomad's addresses (pool 'nomad'); tried in order."
+    )
+    nomad_namespace: str = Field(default="default", description="Nomad namespace of the holders.")
+    nomad_node_pool: str = Field(default="horde-gpu", description="Nomad node pool of the gpu nodes.")
+    nomad_token_file: Path | None = Field(
+        default=None, description="File of the Nomad token, read again when it changes."
+    )
+    nomad_ca_file: Path | None = Field(default=None, description="Authority that signed Nomad's certificate.")
+    nomad_certificate_file: Path | None = Field(default=None, description="Our certificate for Nomad.")
+    nomad_key_file: Path | None = Field(default=None, description="The key of that certificate.")
+    holder_job_file: Path | None = Field(
+        default=None, description="Nomad job file of the holders; none: the one that comes with Horde."
+    )
+    holder_variables: dict[str, Any] = Field(
+        default_factory=dict, description="Values for variables of the holders' job file, e.g. user, command."
+    )
     session_ttl_s: float = Field(
         default=10.0, ge=10, le=3600, description="Seconds of silence after which a miner counts as gone."
     )
@@ -115,3 +135,11 @@ class MinerSettings(AgentSettings):
         default=None, description="TOML file of executor classes besides those that come with Horde."
     )
     log_level: str = Field(default="info", description="debug, info, warning or error.")
+
+    @model_validator(mode="after")
+    def _nomad_is_complete(self) -> Self:
+        if self.pool == "nomad" and not self.nomad_urls:
+            raise ValueError("pool 'nomad' needs nomad_urls: where Nomad is")
+        if self.pool == "nomad" and not (self.consul_urls or self.placement_file):
+            raise ValueError("pool 'nomad' needs consul_urls: where placement is kept")
+        return self

@@ -22,6 +22,9 @@ class ExecutorLink(Protocol):
     def executor_class(self) -> str:
         """The class of the slot."""
 
+    async def ready_for(self, job_uuid: str) -> str | None:
+        """Why it cannot serve the attempt after all; ``None`` when it can."""
+
     async def send(self, text: str) -> None:
         """Hand a frame over; a link that broke meanwhile says nothing."""
 
@@ -38,6 +41,7 @@ class Slots:
     is_fixed: bool = True
     _idle: dict[str, ExecutorLink] = field(default_factory=dict)
     _busy: set[str] = field(default_factory=set)
+    _seats: dict[str, ExecutorLink] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def expect(self, slot_id: str, executor_class: str) -> None:
@@ -52,6 +56,13 @@ class Slots:
         """No executor of the slot has come for long."""
         if not self.is_fixed and slot_id not in self._busy:
             self.forget(slot_id)
+
+    def add_seat(self, seat: ExecutorLink) -> None:
+        """Count an executor that is started when it is needed; it is idle whenever no job has it."""
+        self._seats[seat.slot_id] = seat
+        self.expect(seat.slot_id, seat.executor_class)
+        if seat.slot_id not in self._busy:
+            self.offer_service(seat)
 
     def is_idle(self, link: ExecutorLink) -> bool:
         """Whether offers may go to this link."""
@@ -71,6 +82,8 @@ class Slots:
     def release(self, slot_id: str) -> None:
         """The slot's job is over; its next executor will connect."""
         self._busy.discard(slot_id)
+        if (seat := self._seats.get(slot_id)) is not None:
+            self.offer_service(seat)
 
     def occupy(self, slot_id: str) -> None:
         """A job of before runs on this slot."""

@@ -38,7 +38,9 @@ class OwnSlotRecords:
                 )
                 wanted = replace(wanted, state=SlotState.READY)
             elif known.state is SlotState.VACANT or known.executor_class != executor_class:
-                wanted = replace(known, executor_class=executor_class, state=SlotState.READY, says="")
+                wanted = replace(
+                    known, executor_class=executor_class, state=SlotState.READY, ended="", says=""
+                )
             else:
                 continue
             try:

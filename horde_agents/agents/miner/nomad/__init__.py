@@ -1,0 +1,1 @@
+"""Holders on Nomad: keeping their number, knowing their allocations, starting one for an attempt."""

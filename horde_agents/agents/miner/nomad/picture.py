@@ -1,0 +1,127 @@
+"""Nomad's lists as the facts that the keeper's pure rules take."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from horde_agents.clients.nomad import Allocation, Child, GpuNode, Nomad
+from horde_agents.jobs.classes import ExecutorClass
+from horde_agents.jobs.slot_ids import cpu_slot_id
+from horde_agents.placement.holders import ALL, Holder, capacity
+from horde_agents.placement.records import Slot
+from horde_agents.placement.register import slot_of
+from horde_agents.placement.standings import MEANINGS, AllocationFacts, child_standing
+
+#: What the names of the holders' Nomad jobs begin with.
+PREFIX = "holder-"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All holders of one horde, and the nodes they may be on."""
+
+    holders: tuple[Holder, ...]
+    nodes: tuple[GpuNode, ...]
+
+    def kept(self, catalogue: Mapping[str, ExecutorClass]) -> dict[str, tuple[Slot, Holder]]:
+        """The slots that holders keep now, as records without an owner."""
+        found = {}
+        for holder in self.holders:
+            if MEANINGS[holder.standing].keeps_slot and holder.allocation_id:
+                number = f"{catalogue[holder.executor_class].short_code}{holder.index}"
+                slot = slot_of(holder, cpu_slot_id(holder.node, number))
+                found[slot.slot_id] = (slot, holder)
+        return found
+
+    def draining_nodes(self) -> frozenset[str]:
+        """Names of nodes that an operator drains."""
+        return frozenset(node.name for node in self.nodes if node.draining)
+
+
+def parent_id(row: ExecutorClass) -> str:
+    """The Nomad job whose dispatches are the class's holders."""
+    return f"{PREFIX}{row.short_code}"
+
+
+async def take_picture(
+    nomad: Nomad, horde: str, node_pool: str, catalogue: Mapping[str, ExecutorClass]
+) -> Picture:
+    """Read Nomad's lists.
+
+    Raises:
+        ServerAway, ServerDenied: as it says.
+    """
+    children = [
+        child
+        for child in await nomad.children(PREFIX)
+        if child.meta.get("horde") == horde and not child.meta.get("attempt")
+    ]
+    newest: dict[str, Allocation] = {}
+    for allocation in await nomad.allocations(PREFIX):
+        known = newest.get(allocation.job_id)
+        if known is None or known.created_at < allocation.created_at:
+            newest[allocation.job_id] = allocation
+    names = {parent_id(row): row.name for row in catalogue.values()}
+    holders = [
+        _holder(child, newest.get(child.job_id), names[child.parent_id])
+        for child in children
+        if child.parent_id in names
+    ]
+    return Picture(tuple(holders), tuple(await nomad.nodes(node_pool)))
+
+
+def _holder(child: Child, allocation: Allocation | None, executor_class: str) -> Holder:
+    standing = child_standing(
+        facts_of(allocation) if allocation else None,
+        stopped=child.stopped,
+        dead=child.status == "dead",
+        blocked=child.waiting > 0,
+    )
+    return Holder(
+        child.job_id,
+        executor_class,
+        _number(child.meta.get("index")),
+        _number(child.meta.get("generation")),
+        standing,
+        allocation.allocation_id if allocation else "",
+        allocation.node_name if allocation else "",
+        allocation.devices if allocation else (),
+    )
+
+
+def _number(text: str | None) -> int:
+    """A count from meta data; a person may have dispatched a holder by hand with anything in it."""
+    return int(text) if text and text.isdecimal() else 0
+
+
+def facts_of(allocation: Allocation) -> AllocationFacts:
+    """What the table of standings asks."""
+    return AllocationFacts(
+        allocation.client_status, allocation.desired_status, allocation.description, allocation.exit_code
+    )
+
+
+def wanted_counts(
+    configured: Mapping[str, int],
+    wishes: Mapping[str, int | None],
+    nodes: Iterable[GpuNode],
+    catalogue: Mapping[str, ExecutorClass],
+) -> dict[str, int]:
+    """Holders per class: as the operator wishes now, else as configured; ``ALL`` is what the nodes hold."""
+    wanted = {}
+    for name, count in configured.items():
+        wish = wishes.get(name)
+        number = count if wish is None else wish
+        wanted[name] = room_for(catalogue[name], nodes) if number == ALL else number
+    return wanted
+
+
+def room_for(row: ExecutorClass, nodes: Iterable[GpuNode]) -> int:
+    """How many holders of a class the devices of these nodes allow."""
+    matching = {
+        node.name: sum(
+            1 for device in node.devices if device.healthy and row.fits(device.model, device.memory_mib)
+        )
+        for node in nodes
+        if node.status == "ready" and node.eligible
+    }
+    return capacity(row.gpus, matching) if row.gpus else len(matching)

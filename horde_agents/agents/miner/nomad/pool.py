@@ -1,0 +1,93 @@
+"""The pool of a horde: holders as Nomad allocations on gpu nodes, kept by one miner at a time."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from horde_agents.agents.miner.attempts import Attempts
+from horde_agents.agents.miner.nomad.holder_jobs import HolderJobs, holder_job_file
+from horde_agents.agents.miner.nomad.holder_tokens import HolderTokens
+from horde_agents.agents.miner.nomad.keeper import Keeper
+from horde_agents.agents.miner.nomad.on_demand import OnDemandHolders
+from horde_agents.agents.miner.nomad.vacated import end_vacated
+from horde_agents.agents.miner.pool import PoolLink
+from horde_agents.agents.miner.settings import MinerSettings
+from horde_agents.clients.cluster_http import ClusterAddress
+from horde_agents.clients.nomad import Nomad
+from horde_agents.jobs.classes import CATALOGUE
+from horde_agents.placement.records import KEEPER
+from horde_agents.runtime.settings import SettingsWrong
+from horde_agents.runtime.supervisor import supervised
+
+
+@dataclass(frozen=True, slots=True)
+class NomadAccess:
+    """What takes holders in at a miner's door."""
+
+    tokens: HolderTokens
+    on_demand: OnDemandHolders
+
+
+class NomadPool:
+    """The setting ``slots`` is by class: holders of the whole horde where they are kept warm, else attempts
+    at once at this miner, each of which has a holder started for it."""
+
+    outlives_miner = True
+
+    def __init__(self, settings: MinerSettings) -> None:
+        unknown = sorted(settings.slots.keys() - CATALOGUE.keys())
+        if unknown:
+            raise SettingsWrong(
+                f"Setting 'slots' names {unknown[0]!r}, which is no executor class; "
+                "the classes are in jobs/classes.toml and in your class_file."
+            )
+        self._settings = settings
+        self._nomad = Nomad(_address(settings), settings.nomad_namespace)
+        variables = {**settings.holder_variables, "settings": settings.executor_env}
+        variables.setdefault("node_pool", settings.nomad_node_pool)
+        self._jobs = HolderJobs(self._nomad, holder_job_file(settings.holder_job_file), variables)
+
+    def slots(self) -> Mapping[str, str]:
+        """None by name: which there are is Nomad's to say."""
+        return {}
+
+    def access(self, attempts: Attempts) -> NomadAccess:
+        """How holders prove what they are, and how one is started for an attempt."""
+        on_demand = OnDemandHolders(self._nomad, self._jobs, self._settings.horde, attempts)
+        return NomadAccess(HolderTokens(self._nomad), on_demand)
+
+    @asynccontextmanager
+    async def running(self, link: PoolLink) -> AsyncIterator[None]:
+        """Keep holders in this miner's turn as the keeper; they go on when it ends."""
+        horde = link.horde
+        assert horde is not None, "the settings refuse a Nomad pool without a shared placement"
+        warm, at_once = self._counts()
+        settings, shared = self._settings, horde.shared
+        keeper = Keeper(self._nomad, shared.view, self._jobs, settings.horde, settings.nomad_node_pool, warm)
+        try:
+            async with supervised() as loops:
+                if horde.on_demand is not None:
+                    horde.on_demand.open(horde.address, loops.spawn)
+                    for seat in horde.on_demand.seats(at_once):
+                        horde.slots.add_seat(seat)
+                loops.keep("keeper", lambda: shared.membership.hold(KEEPER, keeper.work))
+                loops.keep("vacated slots", lambda: end_vacated(shared.view, horde.attempts))
+                yield
+        finally:
+            await self._nomad.close()
+
+    def _counts(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Holders to keep, and attempts at once without one, by class."""
+        slots = self._settings.slots
+        warm = {name: count for name, count in slots.items() if CATALOGUE[name].warm}
+        return warm, {name: count for name, count in slots.items() if name not in warm}
+
+
+def _address(settings: MinerSettings) -> ClusterAddress:
+    return ClusterAddress(
+        tuple(settings.nomad_urls),
+        settings.nomad_token_file,
+        settings.nomad_ca_file,
+        settings.nomad_certificate_file,
+        settings.nomad_key_file,
+    )
