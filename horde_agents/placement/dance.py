@@ -5,7 +5,7 @@ some of the others, so that nobody who saw the last cycle's counts knows this on
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
@@ -37,7 +37,7 @@ class Move:
 @dataclass(frozen=True, slots=True)
 class DanceRules:
     """``least_per_class`` slots of a class stay with a UID that has them; ``largest_share`` of a class's
-    slots moves in one dance at most."""
+    slots moves in one cycle at most, however often it is asked to dance."""
 
     least_per_class: int = 1
     largest_share: float = 0.3
@@ -66,15 +66,28 @@ def homeless_moves(state: HordeState, gone: Iterable[str], rng: Random) -> list[
     return moves
 
 
-def dance_moves(state: HordeState, rules: DanceRules, rng: Random) -> list[Move]:
-    """A random dance within ``rules``; a slot that is leased, pinned or homeless stays where it is."""
-    targets = _targets(state)
+def dance_moves(state: HordeState, rules: DanceRules, cycle: int | None, rng: Random) -> list[Move]:
+    """A random dance within ``rules``; a slot that is leased, pinned or homeless stays where it is.
+
+    What has danced in this ``cycle`` counts against the share, so that a dance that was broken off is
+    finished and not begun anew; where no cycle is known, each dance is one.
+    """
+    targets = [member for member in _targets(state) if member.may_dance]
     if len(targets) < 2:
         return []
     moves: list[Move] = []
     for slots in _by_class(state.slots.values()).values():
-        moves += _class_dance(slots, targets, rules, rng)
+        danced = {slot.slot_id for slot in slots if cycle is not None and slot.moved_cycle == cycle}
+        moves += _class_dance(slots, danced, targets, rules, rng)
     return moves
+
+
+def next_main_hotkey(state: HordeState, rng: Random) -> str | None:
+    """Another UID than the present main hotkey, alive and not drained; the same where there is no other."""
+    before = state.main_hotkey.hotkey if state.main_hotkey else ""
+    hotkeys = [member.hotkey for member in _targets(state)]
+    others = [hotkey for hotkey in hotkeys if hotkey != before]
+    return rng.choice(others or hotkeys) if hotkeys else None
 
 
 def clashes(slots: Mapping[str, Slot]) -> dict[str, str]:
@@ -94,16 +107,18 @@ def clashes(slots: Mapping[str, Slot]) -> dict[str, str]:
 
 
 def _class_dance(
-    slots: Sequence[Slot], targets: Sequence[Member], rules: DanceRules, rng: Random
+    slots: Sequence[Slot], danced: Set[str], targets: Sequence[Member], rules: DanceRules, rng: Random
 ) -> list[Move]:
     alive = {member.hotkey for member in targets}
     counts: dict[str, int] = defaultdict(int)
     for slot in slots:
         counts[slot.owner] += 1
     candidates = [
-        slot for slot in slots if slot.owner in alive and not slot.pinned and slot.state in _MOVABLE
+        slot
+        for slot in slots
+        if slot.owner in alive and not slot.pinned and slot.state in _MOVABLE and slot.slot_id not in danced
     ]
-    most = int(len(slots) * rules.largest_share)
+    most = int(len(slots) * rules.largest_share) - len(danced)
     rng.shuffle(candidates)
     moves: list[Move] = []
     for slot in candidates:

@@ -7,6 +7,7 @@
     horde/<horde>/roles/<role>        lock of keeper and choreographer; its value is who has it
     horde/<horde>/uids/<hotkey>       UidWish: what the operator wants of a UID
     horde/<horde>/pool/<class>        PoolWish: what the operator wants of a class
+    horde/<horde>/reports/<class>     PoolReport: what the keeper has of a class
     horde/<horde>/dance               an operator's request for a dance now
     horde/<horde>/last_dance          the last cycle that was danced in
     horde/<horde>/main_hotkey         MainHotkey: what miners tell stock validators
@@ -44,6 +45,7 @@ class Slot:
     """One unit of hardware and the UID it serves; ``epoch`` grows whenever the owner changes.
 
     While it is vacant, ``ended`` is the standing in which its last holder ended, and ``says`` is it in words.
+    ``moved_cycle`` is the cycle of its last dance, -1 before the first.
     """
 
     slot_id: str
@@ -57,14 +59,14 @@ class Slot:
     allocation_id: str = ""
     pinned: bool = False
     job_uuid: str = ""
-    moved_cycle: int = 0
+    moved_cycle: int = -1
     ended: str = ""
     says: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A living miner agent."""
+    """A living miner agent; one that may not dance keeps its slots at the turn of a cycle."""
 
     hotkey: str
     uid: int | None
@@ -84,6 +86,16 @@ class PoolWish:
     """How many holders a class shall have; ``None`` as configured."""
 
     holders: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolReport:
+    """What the keeper has of a class: ``waiting`` holders are dispatched and not placed, ``says`` is why."""
+
+    wanted: int
+    holders: int
+    waiting: int = 0
+    says: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +133,7 @@ class HordeState:
     members: Mapping[str, Member] = field(default_factory=dict)
     uid_wishes: Mapping[str, UidWish] = field(default_factory=dict)
     pool_wishes: Mapping[str, PoolWish] = field(default_factory=dict)
+    pool_reports: Mapping[str, PoolReport] = field(default_factory=dict)
     main_hotkey: MainHotkey | None = None
     dance_wanted: bool = False
     last_dance_cycle: int = -1
@@ -180,8 +193,12 @@ class Keys:
         """An operator's wish about a class."""
         return f"{self.prefix}pool/{executor_class}"
 
+    def report(self, executor_class: str) -> str:
+        """The keeper's word on a class."""
+        return f"{self.prefix}reports/{executor_class}"
 
-def as_json(record: Slot | Member | UidWish | PoolWish | MainHotkey | MoveRecord) -> str:
+
+def as_json(record: Slot | Member | UidWish | PoolWish | PoolReport | MainHotkey | MoveRecord) -> str:
     """A record as its value."""
     return json.dumps(asdict(record), separators=(",", ":"))
 
@@ -190,6 +207,7 @@ _SLOT: Final = TypeAdapter(Slot)
 _MEMBER: Final = TypeAdapter(Member)
 _UID_WISH: Final = TypeAdapter(UidWish)
 _POOL_WISH: Final = TypeAdapter(PoolWish)
+_POOL_REPORT: Final = TypeAdapter(PoolReport)
 _MAIN_HOTKEY: Final = TypeAdapter(MainHotkey)
 _CYCLE: Final = TypeAdapter(int)
 _MOVES: Final = TypeAdapter(MoveRecord)
@@ -199,12 +217,9 @@ def read_state(keys: Keys, snapshot: Snapshot) -> HordeState:
     """Everything below the horde's prefix; unreadable values are listed, and as if they were not there."""
     below: dict[str, dict[str, Entry]] = {}
     for key, entry in snapshot.entries.items():
-        room, _, name = key.removeprefix(keys.prefix).partition("/")
-        below.setdefault(room, {})[name] = entry
+        room, slash, name = key.removeprefix(keys.prefix).partition("/")
+        below.setdefault(room + slash, {})[name] = entry
     garbage: list[Garbage] = []
-
-    def key_of(room: str, name: str) -> str:
-        return f"{keys.prefix}{room}/{name}".rstrip("/")
 
     def read(room: str, adapter: TypeAdapter[T], name_field: str = "") -> dict[str, T]:
         found = {}
@@ -212,25 +227,26 @@ def read_state(keys: Keys, snapshot: Snapshot) -> HordeState:
             try:
                 record = adapter.validate_json(entry.value)
             except ValidationError as error:
-                garbage.append(Garbage(key_of(room, name), _short(error)))
+                garbage.append(Garbage(f"{keys.prefix}{room}{name}", _short(error)))
                 continue
             if name_field and getattr(record, name_field) != name:
                 named = getattr(record, name_field)
-                garbage.append(Garbage(key_of(room, name), f"it names another: {named!r:.80}"))
+                garbage.append(Garbage(f"{keys.prefix}{room}{name}", f"it names another: {named!r:.80}"))
             else:
                 found[name] = record
         return found
 
     return HordeState(
         index=snapshot.index,
-        slots=read("slots", _SLOT, "slot_id"),
-        members=read("members", _MEMBER, "hotkey"),
-        uid_wishes=read("uids", _UID_WISH),
-        pool_wishes=read("pool", _POOL_WISH),
+        slots=read("slots/", _SLOT, "slot_id"),
+        members=read("members/", _MEMBER, "hotkey"),
+        uid_wishes=read("uids/", _UID_WISH),
+        pool_wishes=read("pool/", _POOL_WISH),
+        pool_reports=read("reports/", _POOL_REPORT),
         main_hotkey=read("main_hotkey", _MAIN_HOTKEY).get(""),
         dance_wanted="dance" in below,
         last_dance_cycle=read("last_dance", _CYCLE).get("", -1),
-        roles={name: (entry.value, entry.session) for name, entry in below.get("roles", {}).items()},
+        roles={name: (entry.value, entry.session) for name, entry in below.get("roles/", {}).items()},
         garbage=tuple(garbage),
         indices={key: entry.index for key, entry in snapshot.entries.items()},
     )
@@ -247,9 +263,9 @@ def read_moves(snapshot: Snapshot) -> list[MoveRecord]:
     return records
 
 
-def given_to(slot: Slot, member: Member, cycle: int) -> Slot:
+def given_to(slot: Slot, member: Member) -> Slot:
     """The slot under its new owner."""
-    return replace(slot, owner=member.hotkey, uid=member.uid, epoch=slot.epoch + 1, moved_cycle=cycle)
+    return replace(slot, owner=member.hotkey, uid=member.uid, epoch=slot.epoch + 1)
 
 
 def _short(error: ValidationError) -> str:

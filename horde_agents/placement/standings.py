@@ -70,6 +70,7 @@ MEANINGS: Final[dict[Standing, Meaning]] = {
 }
 
 #: Nomad's words (bundle note 4.5).
+_CALLED_BACK: Final = {"stop": Standing.STOPPED, "evict": Standing.EVICTED}
 _TIMEOUT_WORDS: Final = "exceeded max_run_duration"
 _DRAIN_WORDS: Final = "migrated"
 
@@ -88,7 +89,7 @@ def allocation_standing(facts: AllocationFacts) -> Standing:
     """The standing of a holder that has an allocation."""
     match facts.client_status:
         case "pending":
-            return Standing.STOPPED if facts.desired_status == "stop" else Standing.STARTING
+            return _CALLED_BACK.get(facts.desired_status, Standing.STARTING)
         case "running":
             return Standing.RUNNING
         case "unknown":

@@ -17,8 +17,24 @@ from horde_agents.placement.coordination import (
     Held,
     Put,
 )
-from horde_agents.placement.dance import DanceRules, Move, Why, clashes, dance_moves, homeless_moves
-from horde_agents.placement.records import HordeState, MainHotkey, MoveRecord, SlotState, as_json, given_to
+from horde_agents.placement.dance import (
+    DanceRules,
+    Move,
+    Why,
+    clashes,
+    dance_moves,
+    homeless_moves,
+    next_main_hotkey,
+)
+from horde_agents.placement.records import (
+    HordeState,
+    MainHotkey,
+    MoveRecord,
+    Slot,
+    SlotState,
+    as_json,
+    given_to,
+)
 from horde_agents.runtime import clock
 from horde_agents.runtime.clock import monotonic_s
 from horde_agents.runtime.logs import get_logger
@@ -59,11 +75,13 @@ class Choreographer:
             return  # nothing moves on an old picture
         state = self.view.state
         await self._mark_clashes(state, fence)
+        await self._note_uids(state, fence)
         moves = homeless_moves(state, self._gone(state), self.rng)
         moved = {move.slot.slot_id for move in moves}
         turned = self._cycle_turned(state)
         if state.dance_wanted or (turned and self.moves_slots()):
-            moves += [m for m in dance_moves(state, self.rules, self.rng) if m.slot.slot_id not in moved]
+            danced = dance_moves(state, self.rules, self.cycle(), self.rng)
+            moves += [move for move in danced if move.slot.slot_id not in moved]
         done = 0
         for chunk in _chunks(moves):
             done += await self._move(chunk, state, fence)
@@ -90,14 +108,10 @@ class Choreographer:
 
     async def _move(self, moves: Sequence[Move], state: HordeState, fence: Held) -> int:
         """Make ``moves``; where one does not fit any more, the others are made without it."""
-        cycle = self.cycle() or 0
         changes: list[Change] = [fence]
         for move in moves:
             key = self.view.keys.slot(move.slot.slot_id)
-            given = given_to(move.slot, move.to, cycle)
-            if move.why is Why.OWNER_GONE and given.state is SlotState.LEASED:
-                given = replace(given, state=SlotState.READY, job_uuid="")
-            changes.append(Put(key, as_json(given), state.indices[key]))
+            changes.append(Put(key, as_json(self._moved(move)), state.indices[key]))
         changes.append(self._history(moves))
         if await self.view.coordination.commit(changes):
             return len(moves)
@@ -105,6 +119,15 @@ class Choreographer:
             return 0  # leased meanwhile, or the role is lost: it is tried again after the next look
         half = len(moves) // 2
         return await self._move(moves[:half], state, fence) + await self._move(moves[half:], state, fence)
+
+    def _moved(self, move: Move) -> Slot:
+        given, cycle = given_to(move.slot, move.to), self.cycle()
+        if move.why is Why.DANCE and cycle is not None:
+            given = replace(given, moved_cycle=cycle)
+        if move.why is Why.OWNER_GONE and given.job_uuid:
+            state = SlotState.READY if given.state is SlotState.LEASED else given.state
+            given = replace(given, state=state, job_uuid="")
+        return given
 
     def _history(self, moves: Sequence[Move]) -> Put:
         at = clock.iso(clock.now())
@@ -121,14 +144,9 @@ class Choreographer:
         if (cycle := self.cycle()) is not None:
             changes.append(Put(keys.last_dance, json.dumps(cycle), None))
             if self.changes_main_hotkey() and cycle > state.last_dance_cycle:
-                changes.append(Put(keys.main_hotkey, as_json(self._next_main_hotkey(state, cycle)), None))
+                chosen = next_main_hotkey(state, self.rng) or self.hotkey
+                changes.append(Put(keys.main_hotkey, as_json(MainHotkey(chosen, cycle)), None))
         await self.view.coordination.commit(changes)
-
-    def _next_main_hotkey(self, state: HordeState, cycle: int) -> MainHotkey:
-        """Another one than before, where there is another."""
-        before = state.main_hotkey.hotkey if state.main_hotkey else ""
-        others = sorted(hotkey for hotkey in state.members if hotkey != before)
-        return MainHotkey(self.rng.choice(others) if others else self.hotkey, cycle)
 
     async def _mark_clashes(self, state: HordeState, fence: Held) -> None:
         found = clashes(state.slots)
@@ -139,8 +157,18 @@ class Choreographer:
             if not is_marked:
                 _log.error("slots clash, none of them is served", why=found[slot.slot_id])
             key = self.view.keys.slot(slot.slot_id)
-            marked = replace(slot, state=SlotState.READY if is_marked else SlotState.CLASHING)
+            unmarked = SlotState.LEASED if slot.job_uuid else SlotState.READY
+            marked = replace(slot, state=unmarked if is_marked else SlotState.CLASHING)
             await self.view.coordination.commit([fence, Put(key, as_json(marked), state.indices[key])])
+
+    async def _note_uids(self, state: HordeState, fence: Held) -> None:
+        """A UID is known once its miner has read the chain, and may be another after a registration."""
+        for slot in state.slots.values():
+            owner = state.members.get(slot.owner)
+            if owner is not None and owner.uid is not None and owner.uid != slot.uid:
+                key = self.view.keys.slot(slot.slot_id)
+                noted = as_json(replace(slot, uid=owner.uid))
+                await self.view.coordination.commit([fence, Put(key, noted, state.indices[key])])
 
 
 def _chunks(moves: Sequence[Move]) -> Iterator[Sequence[Move]]:
