@@ -199,6 +199,8 @@ class MinerLink:
                 self.requests.put_nowait(frame)
             case HordeCancelJob() if frame.job_uuid == self._job_uuid:
                 self.cancelled.put_nowait(frame.message)
+            case HordeWelcome():
+                self.book.learn(_readable(frame.horde_addresses))  # who is there has changed
             case HordeAck() if frame.job_uuid == self._job_uuid:
                 self.acknowledged.set()
             case _:

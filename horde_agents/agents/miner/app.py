@@ -129,7 +129,8 @@ async def _serve_executors(
         parts.shared = SharedPlacement.of(settings, view, hotkey, str(address), parts.facts)
         stack.push_async_callback(parts.shared.membership.leave)
         loops = await stack.enter_async_context(supervised())  # ends before what they use is closed
-        parts.shared.start(loops, OwnSlotRecords(view, pool.slots()) if access is None else None)
+        own_slots = OwnSlotRecords(view, pool.slots()) if access is None else None
+        parts.shared.start(loops, own_slots, attempts.find)
         on_demand = access.on_demand if access else None
         horde = HordeLink(parts.shared, str(address), attempts, parts.slots, on_demand)
     await stack.enter_async_context(pool.running(_PoolLink(settings, address, secret, horde)))

@@ -78,6 +78,7 @@ class ExecutorDoor:
     refused: dict[str, str] = field(default_factory=dict)
     _live: dict[str, _Link] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _told_addresses: list[str] = field(default_factory=list)
 
     def application(self) -> web.Application:
         """The listener's only path."""
@@ -170,9 +171,7 @@ class ExecutorDoor:
         if not link.hello.meant_for:  # the seat that it was started for is counted
             self.slots.expect(link.slot_id, link.executor_class)
         self.refused.pop(link.peer, None)
-        await link.send(
-            render(HordeWelcome(miner_hotkey=self.miner_hotkey, horde_addresses=self.admission.addresses()))
-        )
+        await self._welcome(link)
 
     async def _turn_away(self, link: _Link, verdict: SendOn | Hold | Refuse) -> None:
         if isinstance(verdict, SendOn):
@@ -197,15 +196,28 @@ class ExecutorDoor:
     async def _look_again(self) -> None:
         """The picture of who owns what has changed: send on what is idle and no longer ours."""
         self._changed.set()
-        for link in [live for live in self._live.values() if not live.hello.meant_for]:
-            verdict = await self.admission.verdict(link.badge, link.hello)
-            if isinstance(verdict, Serve | Hold):
-                continue
-            self.slots.forget(link.slot_id)
-            if self.slots.is_idle(link):
-                self.slots.withdraw(link)
-                await self._turn_away(link, verdict)
-                await link.socket.close()
+        addresses = self.admission.addresses()
+        has_news, self._told_addresses = addresses != self._told_addresses, addresses
+        async with asyncio.TaskGroup() as group:  # one that does not answer holds up no other
+            for link in [live for live in self._live.values() if not live.hello.meant_for]:
+                group.create_task(self._look_at(link, has_news=has_news))
+
+    async def _look_at(self, link: _Link, *, has_news: bool) -> None:
+        if has_news:
+            await self._welcome(link)  # it may lose this miner long after its greeting
+        verdict = await self.admission.verdict(link.badge, link.hello)
+        if isinstance(verdict, Serve | Hold):
+            return
+        self.slots.forget(link.slot_id)
+        if self.slots.is_idle(link):
+            self.slots.withdraw(link)
+            await self._turn_away(link, verdict)
+            await link.socket.close()
+
+    async def _welcome(self, link: _Link) -> None:
+        await link.send(
+            render(HordeWelcome(miner_hotkey=self.miner_hotkey, horde_addresses=self.admission.addresses()))
+        )
 
     async def _dismiss(self, link: _Link, job_uuid: str) -> None:
         """Nobody here waits for that job: its executor is to end it and forget it."""

@@ -13,6 +13,8 @@ from typing import Final
 from horde_agents.agents.miner.pool import HolderPlan, PoolLink
 from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.jobs.classes import CATALOGUE
+from horde_agents.jobs.slot_ids import cpu_slot_id
+from horde_agents.protocol.signing import KeypairSigner
 from horde_agents.runtime.backoff import delays_s
 from horde_agents.runtime.logs import get_logger
 
@@ -27,9 +29,13 @@ class ProcessPool:
     outlives_miner = False
 
     def __init__(self, settings: MinerSettings) -> None:
-        node = os.uname().nodename
+        node, kept_by = os.uname().nodename, ""
+        if settings.placement_file or settings.consul_urls:
+            # several miners of this machine keep slots, and no two of them the same
+            hotkey = KeypairSigner.from_hotkey_file(settings.hotkey_file).hotkey
+            kept_by = f"{hotkey[-6:]}-"
         self._slots = {
-            f"{node}:cpu-{number}": name
+            cpu_slot_id(node, f"{kept_by}{number}"): name
             for number, name in enumerate(
                 name for name, count in sorted(settings.slots.items()) for _ in range(count)
             )

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from horde_agents.agents.miner.admission import Badge, Hold, Refuse, SendOn, Serve, Verdict
 from horde_agents.agents.miner.placed.view import PlacementView
+from horde_agents.placement.coordination import CoordinationAway, CoordinationDenied
 from horde_agents.placement.records import Slot, SlotState
 from horde_agents.protocol.miner_executor import HordeExecutorHello
 
@@ -45,7 +46,17 @@ class SharedSlots:
             return Refuse("the greeting names another slot than the token")
         if hello.meant_for and self.on_demand is not None:
             return await self.on_demand.verdict(badge, hello)
+        if badge.executor_class and badge.executor_class != hello.executor_class:
+            return Refuse(
+                f"slot {hello.slot_id:.200} reports class {hello.executor_class!r:.80}; "
+                f"its token is for {badge.executor_class}"
+            )
         slot = self.view.state.slots.get(hello.slot_id)
+        if slot is not None and hello.placement_epoch > slot.epoch:
+            try:  # the executor was sent here by a newer picture than ours, or the record was made anew
+                slot, _ = await self.view.slot_now(hello.slot_id)
+            except (CoordinationAway, CoordinationDenied):
+                return Hold(f"this miner's picture of slot {hello.slot_id:.200} is older than the executor's")
         if slot is None:
             return Hold(f"slot {hello.slot_id:.200} is not registered")
         if badge.allocation_id != slot.allocation_id:
@@ -54,8 +65,6 @@ class SharedSlots:
             return Refuse(why)
         if slot.state is SlotState.CLASHING:
             return Refuse(f"slot {slot.slot_id} shares a device with another slot")
-        if hello.placement_epoch > slot.epoch:
-            return Hold(f"this miner's picture of slot {slot.slot_id} is older than the executor's")
         return self._by_owner(slot)
 
     def addresses(self) -> list[str]:

@@ -5,6 +5,7 @@ the old owner takes it back until the job is over.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -14,6 +15,7 @@ from horde_agents.placement.records import Member, Slot, SlotState, as_json
 from horde_agents.runtime.logs import get_logger
 
 _RETRY_S: Final = 1.0
+_SWEEP_S: Final = 30.0
 _log = get_logger(__name__)
 
 
@@ -22,6 +24,7 @@ class LeaseMarks:
     """The marks that are still to be written; a slot's newest alone counts."""
 
     view: PlacementView
+    member: Callable[[], Member]
     _wanted: dict[str, str] = field(default_factory=dict)
     _due: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -35,14 +38,14 @@ class LeaseMarks:
         self._wanted[slot_id] = ""
         self._due.set()
 
-    async def write(self, me: Member) -> None:
+    async def write(self) -> None:
         """Write marks for ever; a store that is away delays them and nothing else."""
         while True:
             await self._due.wait()
             self._due.clear()
             for slot_id, job_uuid in list(self._wanted.items()):
                 try:
-                    written = await self._write_one(me, slot_id, job_uuid)
+                    written = await self._write_one(slot_id, job_uuid)
                 except (CoordinationAway, CoordinationDenied):
                     written = False
                 if written and self._wanted.get(slot_id) == job_uuid:
@@ -50,19 +53,44 @@ class LeaseMarks:
             if self._wanted:
                 await self._look_again()
 
-    async def _write_one(self, me: Member, slot_id: str, job_uuid: str) -> bool:
-        """True when nothing is left to write."""
-        state = self.view.state
-        slot = state.slots.get(slot_id)
+    async def sweep(self, is_open: Callable[[str], object]) -> None:
+        """Take away, for ever, marks of ours whose attempt is not open: it ended with a miner of before."""
+        with self.view.changes() as changed:
+            while True:
+                for slot in self.view.state.slots.values():
+                    if self._is_stale(slot, is_open):
+                        await self._take_away(slot.slot_id, is_open)
+                await next_change(changed, _SWEEP_S)
+
+    def _is_stale(self, slot: Slot, is_open: Callable[[str], object]) -> bool:
+        return bool(slot.job_uuid) and slot.owner == self.member().hotkey and not is_open(slot.job_uuid)
+
+    async def _take_away(self, slot_id: str, is_open: Callable[[str], object]) -> None:
+        try:
+            slot, index = await self.view.slot_now(slot_id)
+            if slot is not None and self._is_stale(slot, is_open):
+                unmarked = as_json(_marked(slot, self.member(), ""))
+                await self.view.coordination.commit([Put(self.view.keys.slot(slot_id), unmarked, index)])
+        except (CoordinationAway, CoordinationDenied) as error:
+            _log.info("stale lease mark stays", slot=slot_id, why=str(error))
+
+    async def _write_one(self, slot_id: str, job_uuid: str) -> bool:
+        """True when nothing is left to write.
+
+        It reads the slot anew, because the picture may not yet have the mark that it wrote just before.
+        """
+        slot, index = await self.view.slot_now(slot_id)
         if slot is None:
-            return True
+            return not job_uuid  # unreadable or not there now; the mark of a lease waits for its slot
+        me = self.member()
         marked = _marked(slot, me, job_uuid)
         if marked == slot:
             return True
         if marked.owner != slot.owner:
             _log.info("slot was moved during a job, taken back until it is over", slot=slot_id, job=job_uuid)
-        key = self.view.keys.slot(slot_id)
-        return await self.view.coordination.commit([Put(key, as_json(marked), state.indices[key])])
+        return await self.view.coordination.commit(
+            [Put(self.view.keys.slot(slot_id), as_json(marked), index)]
+        )
 
     async def _look_again(self) -> None:
         with self.view.changes() as changed:
@@ -72,10 +100,11 @@ class LeaseMarks:
 
 def _marked(slot: Slot, me: Member, job_uuid: str) -> Slot:
     """The slot with its mark: a lease of ours on a slot that was given away takes it back."""
+    clashes = slot.state is SlotState.CLASHING
     if job_uuid:
         if slot.owner != me.hotkey:
             slot = replace(slot, owner=me.hotkey, uid=me.uid, epoch=slot.epoch + 1)
-        return replace(slot, state=SlotState.LEASED, job_uuid=job_uuid)
-    if slot.owner == me.hotkey and slot.state is SlotState.LEASED:
-        return replace(slot, state=SlotState.READY, job_uuid="")
+        return replace(slot, state=slot.state if clashes else SlotState.LEASED, job_uuid=job_uuid)
+    if slot.owner == me.hotkey and slot.job_uuid:
+        return replace(slot, state=slot.state if clashes else SlotState.READY, job_uuid="")
     return slot

@@ -1,6 +1,7 @@
 """That this miner lives, and which roles it has: one session in the shared store holds both."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -27,6 +28,14 @@ _log = get_logger(__name__)
 RoleWork: TypeAlias = Callable[[Held], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Life:
+    """The time in which a session certainly holds what it has; a session may have several."""
+
+    session: Session
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 @dataclass(slots=True)
 class Membership:
     """The presence of one miner; when its session ends, its key and its locks are gone for all to see."""
@@ -34,9 +43,8 @@ class Membership:
     view: PlacementView
     member: Callable[[], Member]
     ttl_s: float
-    _session: Session | None = None
-    _opened: asyncio.Event = field(default_factory=asyncio.Event)
-    _lost: asyncio.Event = field(default_factory=asyncio.Event)
+    _life: _Life | None = None
+    _begun: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def _store(self) -> Coordination:
@@ -57,8 +65,8 @@ class Membership:
 
     async def leave(self) -> None:
         """End the session, so that others need not wait for it to run out."""
-        if self._session is not None:
-            session = self._session
+        if self._life is not None:
+            session = self._life.session
             self._end()
             try:
                 await self._store.close_session(session)
@@ -70,38 +78,54 @@ class Membership:
         key = self.view.keys.role(role)
         with self.view.changes() as changed:
             while True:
-                await self._opened.wait()
-                session = self._session
-                if session is not None and await self._got(key, session):
+                await self._begun.wait()
+                life = self._life
+                if life is not None and await self._got(key, life.session) and not life.over.is_set():
                     _log.info("role taken", role=role)
-                    await self._work(role, work, Held(key, session))
+                    await self._work(role, work, Held(key, life.session), life.over)
                 else:
                     await next_change(changed, _ASK_AGAIN_S)
 
     async def _live(self) -> None:
-        member = self.member()
-        session = await self._store.open_session(f"horde miner {member.hotkey}", self.ttl_s, ephemeral=True)
-        self._session = session
-        key = self.view.keys.member(member.hotkey)
-        while not await self._store.acquire(key, as_json(member), session):
-            await asyncio.sleep(_RETRY_S)  # our own session of before a restart still has to run out
-            await self._store.renew(session)
-        self._lost.clear()
-        self._opened.set()
+        hotkey = self.member().hotkey
+        session = await self._store.open_session(f"horde miner {hotkey}", self.ttl_s, ephemeral=True)
+        try:
+            await self._join(session)
+        except asyncio.CancelledError:
+            with contextlib.suppress(CoordinationAway, CoordinationDenied):
+                await self._store.close_session(session)
+            raise
+        self._begin(session)
         renewed_s = monotonic_s()
         while True:
             await asyncio.sleep(self.ttl_s / 4)
             try:
                 await self._store.renew(session)
                 renewed_s = monotonic_s()
+                await self._keep_record(session)
             except CoordinationAway:
                 if monotonic_s() - renewed_s > self.ttl_s:
                     self._end()  # it may have run out, so no role is ours; the key may still be there
                     await self._returned(session)
-                    self._session = session
-                    self._lost.clear()
-                    self._opened.set()
+                    self._begin(session)
                     renewed_s = monotonic_s()
+
+    async def _join(self, session: Session) -> None:
+        """Write the record; our own session of before a restart may still have to run out."""
+        member, told = self.member(), False
+        key = self.view.keys.member(member.hotkey)
+        while not await self._store.acquire(key, as_json(member), session):
+            if not told:
+                _log.warning("another session has this hotkey, waiting for it to end", hotkey=member.hotkey)
+                told = True
+            await asyncio.sleep(_RETRY_S)
+            await self._store.renew(session)
+
+    async def _keep_record(self, session: Session) -> None:
+        """Write the record again when it is not what it should be: the UID is known late, keys get edited."""
+        member = self.member()
+        if self.view.trouble is None and self.view.state.members.get(member.hotkey) != member:
+            await self._store.acquire(self.view.keys.member(member.hotkey), as_json(member), session)
 
     async def _returned(self, session: Session) -> None:
         """Wait for the store; the session may have outlived its absence."""
@@ -113,10 +137,15 @@ class Membership:
             else:
                 return
 
+    def _begin(self, session: Session) -> None:
+        self._life = _Life(session)
+        self._begun.set()
+
     def _end(self) -> None:
-        self._session = None
-        self._opened.clear()
-        self._lost.set()
+        if self._life is not None:
+            self._life.over.set()
+        self._life = None
+        self._begun.clear()
 
     async def _got(self, key: str, session: Session) -> bool:
         try:
@@ -124,11 +153,11 @@ class Membership:
         except (CoordinationAway, CoordinationDenied, SessionLost):
             return False
 
-    async def _work(self, role: str, work: RoleWork, fence: Held) -> None:
+    async def _work(self, role: str, work: RoleWork, fence: Held, over: asyncio.Event) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 working = group.create_task(_awaited(work(fence)), name=role)
-                losing = group.create_task(_awaited(self._lost.wait()))
+                losing = group.create_task(_awaited(over.wait()))
                 await asyncio.wait({working, losing}, return_when=asyncio.FIRST_COMPLETED)
                 working.cancel()
                 losing.cancel()

@@ -36,7 +36,7 @@ class SharedPlacement:
         """The parts of one miner."""
 
         def member() -> Member:
-            return Member(hotkey, facts.uid, address)
+            return Member(hotkey, facts.uid, address, may_dance=settings.dance is not Dance.OFF)
 
         def moves_slots() -> bool:
             if settings.dance is Dance.AUTO:
@@ -56,16 +56,19 @@ class SharedPlacement:
             changes_main_hotkey,
         )
         membership = Membership(view, member, settings.session_ttl_s)
-        return cls(view, membership, LeaseMarks(view), choreographer, member)
+        return cls(view, membership, LeaseMarks(view, member), choreographer, member)
 
-    def start(self, supervisor: Supervisor, own_slots: OwnSlotRecords | None) -> None:
-        """Start the loops; ``own_slots`` registers slots that no keeper does."""
+    def start(
+        self, supervisor: Supervisor, own_slots: OwnSlotRecords | None, is_open: Callable[[str], object]
+    ) -> None:
+        """Start the loops; ``own_slots`` registers slots that no keeper does, ``is_open`` knows attempts."""
         supervisor.keep("placement", self.view.follow)
         supervisor.keep("membership", self.membership.keep)
-        supervisor.keep("lease marks", lambda: self.marks.write(self.member()))
+        supervisor.keep("lease marks", self.marks.write)
+        supervisor.keep("stale lease marks", lambda: self.marks.sweep(is_open))
         supervisor.keep("choreographer", lambda: self.membership.hold(CHOREOGRAPHER, self.choreographer.work))
         if own_slots is not None:
-            supervisor.keep("own slots", lambda: own_slots.keep(self.member()))
+            supervisor.keep("own slots", lambda: own_slots.keep(self.member))
 
     def main_hotkey(self) -> str | None:
         """What to tell validators that ask; none when the horde has chosen none."""

@@ -7,12 +7,23 @@ from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.clients.cluster_http import ClusterAddress
 from horde_agents.clients.consul import ConsulCoordination
 from horde_agents.placement.coordination import Coordination
+from horde_agents.runtime.settings import SettingsWrong
 from horde_agents.store.coordination import StoredCoordination
 
 
 @asynccontextmanager
 async def shared_store(settings: MinerSettings) -> AsyncIterator[Coordination | None]:
-    """The store of the settings; none for a miner that shares nothing."""
+    """The store of the settings; none for a miner that shares nothing.
+
+    Raises:
+        SettingsWrong: it shares slots, and its executors' tokens would be good for itself alone.
+    """
+    shares = bool(settings.consul_urls or settings.placement_file)
+    if shares and settings.pool == "process" and settings.horde_secret_file is None:
+        raise SettingsWrong(
+            "Setting 'horde_secret_file' is missing: miners that share slots need one secret, or they refuse "
+            "each other's executors. Put the same random text into a file of mode 600 for each of them."
+        )
     client: ConsulCoordination | StoredCoordination
     if settings.consul_urls:
         client = ConsulCoordination(

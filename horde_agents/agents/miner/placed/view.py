@@ -9,7 +9,7 @@ from random import Random
 from typing import Final
 
 from horde_agents.placement.coordination import Coordination, CoordinationAway, CoordinationDenied
-from horde_agents.placement.records import Garbage, HordeState, Keys, read_state
+from horde_agents.placement.records import Garbage, HordeState, Keys, Slot, read_state
 from horde_agents.runtime.backoff import delays_s
 from horde_agents.runtime.clock import monotonic_s
 from horde_agents.runtime.logs import get_logger
@@ -37,7 +37,20 @@ class PlacementView:
         self._told.append(told)
 
     async def follow(self) -> None:
-        """Keep the picture fresh for ever."""
+        """Keep the picture fresh for ever; those who are told of it never hold it up."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tell())
+            group.create_task(self._read())
+
+    async def _tell(self) -> None:
+        with self.changes() as changed:
+            while True:
+                await changed.wait()
+                changed.clear()
+                for told in self._told:
+                    await told()
+
+    async def _read(self) -> None:
         while True:
             for delay_s in delays_s(0.1, 5.0, Random()):  # noqa: S311  (spreads retries)
                 if await self._read_on():
@@ -50,7 +63,17 @@ class PlacementView:
         Raises:
             CoordinationAway, CoordinationDenied: as it says.
         """
-        await self._take(read_state(self.keys, await self.coordination.snapshot(self.keys.prefix)))
+        self._take(read_state(self.keys, await self.coordination.snapshot(self.keys.prefix)))
+
+    async def slot_now(self, slot_id: str) -> tuple[Slot | None, int]:
+        """One slot as the store's leader knows it at this moment, and its index; 0 where there is no key.
+
+        Raises:
+            CoordinationAway, CoordinationDenied: as it says.
+        """
+        key = self.keys.slot(slot_id)
+        state = read_state(self.keys, await self.coordination.snapshot(key))
+        return state.slots.get(slot_id), state.indices.get(key, 0)
 
     @contextmanager
     def changes(self) -> Iterator[asyncio.Event]:
@@ -73,14 +96,14 @@ class PlacementView:
                 snapshot = await self.coordination.changed(self.keys.prefix, index, _WAIT_S)
                 self.read_at_s = monotonic_s()
                 if snapshot.index != index:
-                    await self._take(read_state(self.keys, snapshot))
+                    self._take(read_state(self.keys, snapshot))
         except (CoordinationAway, CoordinationDenied) as error:
             if self.trouble is None:
                 _log.warning("placement is not read, serving on what is known", why=str(error))
             self.trouble = str(error)
         return worked
 
-    async def _take(self, state: HordeState) -> None:
+    def _take(self, state: HordeState) -> None:
         if self.trouble is not None:
             _log.info("placement is read", slots=len(state.slots), members=len(state.members))
         self.state, self.trouble, self.read_at_s = state, None, monotonic_s()
@@ -91,8 +114,6 @@ class PlacementView:
         self._known_garbage = set(state.garbage)
         for event in self._waiting:
             event.set()
-        for told in self._told:
-            await told()
 
 
 async def next_change(changed: asyncio.Event, patience_s: float) -> None:
