@@ -1,9 +1,10 @@
 """HTTP to the servers of a cluster, Nomad's or Consul's: one that does not answer is followed by the next."""
 
 import asyncio
+import json
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,10 +13,32 @@ import aiohttp
 from horde_agents.clients.token_file import TokenFile
 
 _CONNECT_S: Final = 3.0
-_ANSWER_S: Final = 15.0
+#: Longer than servers hold a request while they elect a leader.
+_ANSWER_S: Final = 10.0
+#: As long as that when there is another server to ask.
+_ANSWER_BEFORE_NEXT_S: Final = 5.0
 _SHOWN: Final = 300
-#: How a 500 begins that is an outage; with any other a server refuses what was asked.
-_OUTAGES: Final = ("no cluster leader", "leadership lost", "rpc error", "connection", "eof", "timeout")
+#: What a 500 says that is an outage; with any other a server refuses what was asked. "rpc error" alone says
+#: nothing: followers put it before what their leader refuses, too.
+_OUTAGES: Final = (
+    "no cluster leader",
+    "no leader",
+    "not the leader",
+    "leadership",
+    "no known",
+    "no servers",
+    "failed to get conn",
+    "getting client",
+    "connection",
+    "dial tcp",
+    "broken pipe",
+    "eof",
+    "timeout",
+    "timed out",
+    "deadline exceeded",
+    "shutdown",
+    "shutting down",
+)
 
 
 class ServerAway(Exception):
@@ -43,11 +66,15 @@ class ClusterAddress:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply; ``body`` is JSON read, or text where it is none."""
+    """A reply; ``body`` is JSON read, or text where it is none.
+
+    ``repeated`` says that the request may have been served once before, without an answer.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: Any
+    repeated: bool = False
 
 
 @dataclass(slots=True)
@@ -71,35 +98,37 @@ class ClusterHttp:
         *,
         wait_s: float = 0.0,
         accept: tuple[int, ...] = (200,),
+        as_text: bool = False,
         **request: Any,  # noqa: ANN401  (params, json or data, as aiohttp takes them)
     ) -> Answer:
         """Ask the first server that answers.
 
         ``wait_s`` is how long the server may hold a blocking query; ``accept`` are the answers that are
-        the caller's to judge.
+        the caller's to judge, ``as_text`` leaves their JSON unread.
 
         Raises:
             ServerAway: none answers, or the answer is a server's fault.
             ServerDenied: 401 or 403.
             ServerRefused: any other answer.
         """
-        # servers add up to a sixteenth to a wait
-        timeout = aiohttp.ClientTimeout(total=_ANSWER_S + wait_s * 17 / 16, sock_connect=_CONNECT_S)
-        options = {"headers": self.headers(), "timeout": timeout, **request}
-        away = ServerAway(f"No address of {self.product} is set.")
-        for _ in self.address.urls:
-            url = self.url()
+        request["headers"] = self.headers()
+        urls = self._in_turn()
+        away, repeated = ServerAway(f"No address of {self.product} is set."), False
+        for url in urls:
+            limit_s = _ANSWER_S if url == urls[-1] else _ANSWER_BEFORE_NEXT_S
+            # servers add up to a sixteenth to a wait
+            request["timeout"] = aiohttp.ClientTimeout(limit_s + wait_s * 17 / 16, sock_connect=_CONNECT_S)
             try:
-                async with self.session().request(method, url + path, **options) as reply:
-                    return self._judged(
-                        Answer(reply.status, dict(reply.headers), await _body(reply)), url, accept
-                    )
+                answer = await self._exchange(method, url + path, as_text=as_text, **request)
+                return self._judged(replace(answer, repeated=answer.repeated or repeated), url, accept)
             except ServerAway as error:
-                away = error
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                away, repeated = error, True
+            except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 said = str(error) or type(error).__name__
                 away = ServerAway(f"{self.product} at {url} does not answer: {said:.300}. Does it run there?")
-            self.next_url()
+                repeated = repeated or not isinstance(error, aiohttp.ClientConnectorError)
+            if self.url() == url:  # else another request has found out already
+                self.next_url()
         raise away
 
     def headers(self) -> dict[str, str]:
@@ -110,7 +139,7 @@ class ClusterHttp:
         """
         try:
             token = self._token.read()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise ServerDenied(f"The token file of {self.product} cannot be read: {error}.") from error
         return {self.token_header: token} if token else {}
 
@@ -131,9 +160,26 @@ class ClusterHttp:
 
     async def close(self) -> None:
         """End the connections."""
-        if self._session is not None:
-            await self._session.close()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
             await asyncio.sleep(0)
+
+    def _in_turn(self) -> tuple[str, ...]:
+        urls, first = self.address.urls, self._first
+        return urls[first:] + urls[:first]
+
+    async def _exchange(self, method: str, url: str, *, as_text: bool, **request: Any) -> Answer:  # noqa: ANN401
+        sent = 0
+
+        async def counted(asked: aiohttp.ClientRequest, carry: aiohttp.ClientHandlerType) -> Any:  # noqa: ANN401
+            nonlocal sent
+            sent += 1  # aiohttp sends a PUT again by itself when its connection breaks
+            return await carry(asked)
+
+        async with self.session().request(method, url, middlewares=(counted,), **request) as reply:
+            body = await reply.text(errors="replace") if as_text else await _body(reply)
+            return Answer(reply.status, reply.headers, body, sent > 1)
 
     def _trust(self) -> ssl.SSLContext:
         address = self.address
@@ -164,6 +210,5 @@ def _shown(answer: Answer) -> str:
 
 
 async def _body(reply: aiohttp.ClientResponse) -> Any:  # noqa: ANN401  (whatever JSON the server sends)
-    if "json" in reply.content_type:
-        return await reply.json()
-    return await reply.text()
+    text = await reply.text(errors="replace")
+    return json.loads(text) if "json" in reply.content_type else text
