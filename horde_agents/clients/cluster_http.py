@@ -183,9 +183,16 @@ class ClusterHttp:
 
     def _trust(self) -> ssl.SSLContext:
         address = self.address
-        context = ssl.create_default_context(cafile=str(address.ca_file) if address.ca_file else None)
-        if address.certificate_file is not None:
-            context.load_cert_chain(address.certificate_file, address.key_file)
+        try:
+            context = ssl.create_default_context(cafile=str(address.ca_file) if address.ca_file else None)
+            if address.certificate_file is not None:
+                context.load_cert_chain(address.certificate_file, address.key_file)
+        except OSError as error:
+            files = [address.ca_file, address.certificate_file, address.key_file]
+            named = ", ".join(str(file) for file in files if file)
+            raise ServerDenied(
+                f"The certificates for {self.product} cannot be read ({named}): {error}."
+            ) from error
         return context
 
     def _judged(self, answer: Answer, url: str, accept: tuple[int, ...]) -> Answer:

@@ -7,7 +7,7 @@ when one does not answer. Plain calls are for answers that py-consul throws away
 Every foreign error becomes one of the port's here, by ``FAULTS``.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -48,8 +48,8 @@ class ConsulConnection:
         self._http = ClusterHttp("Consul", address, "X-Consul-Token")
         self._library = _Library(self._http)
 
-    async def call(self, call: Callable[[Consul], Awaitable[T]]) -> T:
-        """What ``call`` has of py-consul."""
+    async def call(self, call: Callable[[Consul], Any]) -> Any:  # noqa: ANN401
+        """What ``call`` has of py-consul, awaited; its annotations are those of its blocking client."""
         with _translated():
             return await call(self._library)
 

@@ -1,6 +1,8 @@
 """Real Consul servers on loopback ports, for the cluster demo and for tests."""
 
 import json
+import ssl
+import subprocess
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -10,14 +12,37 @@ from typing import Any, Final
 
 from horde_agents.testing.server_process import ServerNotUp, ServerProcess, free_ports
 
-__all__ = ["ConsulServer", "ServerNotUp", "ServerProcess", "consul_cluster", "free_ports"]
+__all__ = [
+    "Certificates",
+    "ConsulServer",
+    "ServerNotUp",
+    "ServerProcess",
+    "consul_certificates",
+    "consul_cluster",
+    "free_ports",
+]
 
 _READY_S: Final = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """An authority, and what it signed for a server and for a client."""
+
+    ca: Path
+    server: Path
+    server_key: Path
+    client: Path
+    client_key: Path
+
+
 @dataclass(slots=True)
 class ConsulServer:
-    """One Consul server; several with ``joins`` are a cluster."""
+    """One Consul server; several with ``joins`` are a cluster.
+
+    With ``certificates`` it speaks TLS alone and asks for a client's certificate; with ``management_token``
+    it denies everything that no token allows.
+    """
 
     program: Path
     folder: Path
@@ -26,19 +51,25 @@ class ConsulServer:
     extra: Mapping[str, Any] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
     joins: list[str] = field(default_factory=list)
+    certificates: Certificates | None = None
+    management_token: str = ""
     process: ServerProcess = field(init=False)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.ports:
-            self.ports = dict(zip(("http", "server", "serf_lan"), free_ports(3), strict=True))
+            self.ports = dict(zip((self._scheme, "server", "serf_lan"), free_ports(3), strict=True))
         words = [str(self.program), "agent", f"-config-file={self.folder / 'consul.json'}"]
         self.process = ServerProcess(words, self.folder / "consul.log")
 
     @property
     def url(self) -> str:
         """Where its HTTP interface listens."""
-        return f"http://127.0.0.1:{self.ports['http']}"
+        return f"{self._scheme}://127.0.0.1:{self.ports[self._scheme]}"
+
+    @property
+    def _scheme(self) -> str:
+        return "https" if self.certificates else "http"
 
     def start(self) -> None:
         """Write its configuration and start it."""
@@ -52,7 +83,7 @@ class ConsulServer:
             ServerNotUp: it ended, or there is no leader in time.
         """
         deadline_s = time.monotonic() + _READY_S
-        while not self.has_leader():
+        while not (self.has_leader() and self._knows_its_token()):
             self.process.check_runs()
             if time.monotonic() > deadline_s:
                 raise ServerNotUp(f"Consul has no leader after {_READY_S:.0f} s; see {self.process.log}")
@@ -64,16 +95,30 @@ class ConsulServer:
 
     def leader(self) -> str:
         """The leader's raft address; empty when there is none."""
-        try:
-            with urllib.request.urlopen(f"{self.url}/v1/status/leader", timeout=2) as reply:
-                return str(json.loads(reply.read()))
-        except OSError:
-            return ""
+        return str(self._get("/v1/status/leader") or "")
 
     @property
     def raft_address(self) -> str:
         """Its own address as ``leader`` says it."""
         return f"127.0.0.1:{self.ports['server']}"
+
+    def _knows_its_token(self) -> bool:
+        return not self.management_token or self._get("/v1/acl/token/self") is not None
+
+    def _get(self, path: str) -> Any:  # noqa: ANN401  (JSON; None without an answer)
+        request = urllib.request.Request(self.url + path, headers={"X-Consul-Token": self.management_token})
+        try:
+            with urllib.request.urlopen(request, timeout=2, context=self._trust()) as reply:
+                return json.loads(reply.read())
+        except OSError:
+            return None
+
+    def _trust(self) -> ssl.SSLContext | None:
+        if self.certificates is None:
+            return None
+        context = ssl.create_default_context(cafile=str(self.certificates.ca))
+        context.load_cert_chain(self.certificates.client, self.certificates.client_key)
+        return context
 
     def _config(self) -> dict[str, Any]:
         return {
@@ -86,14 +131,34 @@ class ConsulServer:
             "bootstrap_expect": self.cluster_size,
             "retry_join": self.joins,
             "retry_interval": "1s",
-            "ports": {"dns": -1, "grpc": -1, "grpc_tls": -1, "serf_wan": -1, **self.ports},
+            "ports": {"dns": -1, "grpc": -1, "grpc_tls": -1, "serf_wan": -1, "http": -1, **self.ports},
             "performance": {"raft_multiplier": 1},
             "ui_config": {"enabled": True},
             "log_level": "info",
             "disable_update_check": True,
             "leave_on_terminate": False,
+            **self._tls(),
+            **self._access_control(),
             **self.extra,
         }
+
+    def _tls(self) -> dict[str, Any]:
+        if self.certificates is None:
+            return {}
+        ours = {
+            "ca_file": str(self.certificates.ca),
+            "cert_file": str(self.certificates.server),
+            "key_file": str(self.certificates.server_key),
+            "verify_incoming": True,
+            "verify_outgoing": True,
+        }
+        return {"tls": {"defaults": ours, "internal_rpc": {"verify_server_hostname": True}}}
+
+    def _access_control(self) -> dict[str, Any]:
+        if not self.management_token:
+            return {}
+        tokens = {"initial_management": self.management_token, "agent": self.management_token}
+        return {"acl": {"enabled": True, "default_policy": "deny", "tokens": tokens}}
 
 
 def consul_cluster(program: Path, folder: Path, count: int) -> list[ConsulServer]:
@@ -105,3 +170,17 @@ def consul_cluster(program: Path, folder: Path, count: int) -> list[ConsulServer
     for server in servers:
         server.joins = [f"127.0.0.1:{other.ports['serf_lan']}" for other in servers if other is not server]
     return servers
+
+
+def consul_certificates(program: Path, folder: Path) -> Certificates:
+    """A new authority in ``folder``, and certificates of it for ``dc1``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for words in (["ca", "create"], ["cert", "create", "-server", "-dc=dc1"], ["cert", "create", "-client"]):
+        subprocess.run([program, "tls", *words], cwd=folder, check=True, capture_output=True)
+    return Certificates(
+        folder / "consul-agent-ca.pem",
+        folder / "dc1-server-consul-0.pem",
+        folder / "dc1-server-consul-0-key.pem",
+        folder / "dc1-client-consul-0.pem",
+        folder / "dc1-client-consul-0-key.pem",
+    )
