@@ -6,7 +6,7 @@ variable "name" {
   type        = string
   description = "Name of the Nomad job: holder- and the class's short code."
   validation {
-    condition     = regex_replace(var.name, "^holder-[a-z0-9.-]+$", "") == ""
+    condition     = regex_replace(var.name, "^holder-[a-z0-9][a-z0-9._-]*$", "") == ""
     error_message = "The name must be holder- and the short code of a class."
   }
 }
@@ -14,11 +14,19 @@ variable "name" {
 variable "executor_class" {
   type        = string
   description = "The executor class, as the catalogue names it."
+  validation {
+    condition     = regex_replace(var.executor_class, "^[a-z0-9][a-z0-9._-]{0,79}$", "") == ""
+    error_message = "A class's name is lower-case letters, digits, dots, dashes and underscores."
+  }
 }
 
 variable "short_code" {
   type        = string
   description = "The class's short code; part of the slot ids of a class without GPUs."
+  validation {
+    condition     = regex_replace(var.short_code, "^[a-z0-9][a-z0-9._-]{0,79}$", "") == ""
+    error_message = "A short code is lower-case letters, digits, dots, dashes and underscores."
+  }
 }
 
 variable "gpus" {
@@ -26,7 +34,7 @@ variable "gpus" {
   description = "Devices of one holder; 0 for a class without."
   default     = 0
   validation {
-    condition     = var.gpus >= 0 && var.gpus <= 16
+    condition     = var.gpus >= 0 && var.gpus <= 16 && floor(var.gpus) == var.gpus
     error_message = "A holder has 0 to 16 GPUs."
   }
 }
@@ -41,18 +49,32 @@ variable "memory_mib" {
   type        = number
   description = "Memory that each device reports at least, in MiB."
   default     = 0
+  validation {
+    condition     = var.memory_mib >= 0
+    error_message = "The memory of a device is not negative."
+  }
 }
 
 variable "spin_up_s" {
   type        = number
   description = "Seconds within which an executor of the class has to be ready."
   default     = 30
+  validation {
+    condition     = var.spin_up_s > 0
+    error_message = "The spin-up time is positive."
+  }
 }
 
 variable "node_pool" {
   type        = string
   description = "Node pool of the gpu nodes; nothing else may run in it."
   default     = "horde-gpu"
+}
+
+variable "oldest_nomad" {
+  type        = string
+  description = "Oldest Nomad client that may run it."
+  default     = "1.11.3"
 }
 
 variable "user" {
@@ -75,8 +97,12 @@ variable "work_dir" {
 
 variable "settings" {
   type        = map(string)
-  description = "More HORDE_EXECUTOR_* settings, such as the limits of a job's container."
+  description = "More HORDE_EXECUTOR_* settings, such as the limits of a job's container; no secrets."
   default     = {}
+  validation {
+    condition     = !contains(keys(var.settings), "HORDE_EXECUTOR_TOKEN")
+    error_message = "A job can be read by everybody who can read jobs: a holder's token is its allocation's identity."
+  }
 }
 
 variable "recycle_jobs" {
@@ -107,6 +133,10 @@ variable "priority" {
   type        = number
   description = "Nomad priority; the agents' jobs have more."
   default     = 40
+  validation {
+    condition     = var.priority >= 1 && var.priority <= 79
+    error_message = "A holder's priority is 1 to 79: below that of the agents."
+  }
 }
 
 variable "cpu_mhz" {
@@ -128,8 +158,25 @@ job "holder" {
   node_pool = var.node_pool
   priority  = var.priority
 
+  # with a dispatch's meta (horde, miners, index, generation) this tells who only knows Nomad what it is
   meta {
     executor_class = var.executor_class
+    gpus           = "${var.gpus}"
+  }
+
+  ui {
+    description = "Each dispatch keeps one slot of the executor class ${var.executor_class} for the miners of a horde."
+  }
+
+  constraint {
+    attribute = "${attr.kernel.name}"
+    value     = "linux"
+  }
+
+  constraint {
+    attribute = "${attr.nomad.version}"
+    operator  = "semver"
+    value     = ">= ${var.oldest_nomad}"
   }
 
   # `miners` are addresses, no secrets: a holder proves what it is by its allocation's identity
@@ -140,6 +187,9 @@ job "holder" {
   }
 
   group "holder" {
+    # no max_run_duration: it knows no "never", and the parser of Nomad before 2.0.3 refuses it. The executor's own limits
+    # are the backstop; who registers the job with a newer Nomad may set MaxRunDuration in what the parser returned
+
     # one dispatch is one holder: the keeper decides what replaces it
     restart {
       attempts = 0
@@ -156,6 +206,11 @@ job "holder" {
       lost_after = var.lost_after
       replace    = false
       reconcile  = "keep_original"
+    }
+
+    # job data is in work_dir; this is for logs
+    ephemeral_disk {
+      size = 100
     }
 
     task "holder" {

@@ -1,0 +1,2 @@
+gpus = 1
+run  = "after the driver's upgrade"

@@ -1,0 +1,400 @@
+# A validator: takes jobs from facilitators, tries them at miners and sets weights. It listens for operators alone.
+# Its secrets, hotkey (the unencrypted hotkey file's text) and database_url, are items of the Nomad variable nomad/jobs/<name>.
+
+variable "name" {
+  type        = string
+  description = "Name of the Nomad job, and of the Nomad variable with its secrets."
+  default     = "validator"
+  validation {
+    condition     = regex_replace(var.name, "^validator(-[a-z0-9-]+)?$", "") == ""
+    error_message = "The name must be validator, or validator- and lower-case letters, digits and dashes."
+  }
+}
+
+variable "image" {
+  type        = string
+  description = "The agents' image by digest; a tag could become another image tomorrow."
+  validation {
+    condition     = regex_replace(var.image, "^[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}$", "") == ""
+    error_message = "The image must be named by digest: registry/name@sha256: and 64 hexadecimal digits."
+  }
+}
+
+variable "version" {
+  type        = string
+  description = "Version of the image, for those who read Consul or Nomad."
+  default     = "unknown"
+}
+
+variable "namespace" {
+  type        = string
+  description = "Nomad namespace of the job and of the variable with its secrets."
+  default     = "default"
+}
+
+variable "node_pool" {
+  type        = string
+  description = "Node pool of the machines for agents; never that of the gpu nodes."
+  default     = "default"
+  validation {
+    condition     = var.node_pool != "horde-gpu" && var.node_pool != "all"
+    error_message = "Agents hold keys and must not run on gpu nodes: name a node pool of their own."
+  }
+}
+
+variable "oldest_nomad" {
+  type        = string
+  description = "Oldest Nomad client that may run it; 2.0.4 closes CVE-2026-14891 and CVE-2026-14896."
+  default     = "1.11.3"
+}
+
+variable "priority" {
+  type        = number
+  description = "Nomad priority; holders have 40."
+  default     = 80
+  validation {
+    condition     = var.priority > 40 && var.priority <= 100
+    error_message = "An agent's priority is 41 to 100: above that of the holders."
+  }
+}
+
+variable "user" {
+  type        = string
+  description = "User in the image and on the node, under one name and number; never root. Where the node has none of that name, Nomad leaves identity files readable for everybody."
+  default     = "horde"
+  validation {
+    condition     = var.user != "" && var.user != "root" && regex_replace(var.user, "^[a-z_][a-z0-9_-]*$", "") == ""
+    error_message = "The user must be a name, not a number, and not root."
+  }
+}
+
+variable "user_id" {
+  type        = number
+  description = "That user's number; it owns the files of secrets."
+  default     = 10001
+  validation {
+    condition     = var.user_id >= 1 && floor(var.user_id) == var.user_id
+    error_message = "The user's number is whole and not root's."
+  }
+}
+
+variable "operator_port" {
+  type        = number
+  description = "Port of /healthz, /readyz and /metrics; 0 for one that Nomad chooses."
+  default     = 0
+  validation {
+    condition     = var.operator_port >= 0 && var.operator_port <= 65535
+    error_message = "A port is 0 to 65535."
+  }
+}
+
+variable "operator_network" {
+  type        = string
+  description = "Nomad host network of the operators' listener; clients must have it."
+  default     = "loopback"
+}
+
+variable "consul_acl" {
+  type        = bool
+  description = "Log in to Consul by workload identity (nomad setup consul); false only where Consul has no ACLs."
+  default     = true
+}
+
+variable "netuid" {
+  type        = number
+  description = "The subnet."
+  default     = 12
+}
+
+variable "chain_url" {
+  type        = string
+  description = "Subtensor endpoint; empty for none."
+  default     = ""
+}
+
+variable "facilitator_urls" {
+  type        = list(string)
+  description = "WebSocket addresses of the facilitators that it serves, such as wss://facilitator.example/ws/v0/."
+  default     = []
+  validation {
+    condition     = length([for url in var.facilitator_urls : url if regex_replace(url, "^wss?://", "") == url]) == 0
+    error_message = "A facilitator's address begins with wss:// or ws://."
+  }
+}
+
+variable "settings" {
+  type        = map(string)
+  description = "More settings by name, as the settings page has them; no secrets."
+  default     = {}
+  validation {
+    condition     = length([for name in keys(var.settings) : name if regex_replace(lower(name), "(password|secret|token|seed|mnemonic|database_url)$", "") != lower(name)]) == 0
+    error_message = "Settings of a job can be read by everybody who can read jobs: put secrets into the Nomad variable."
+  }
+}
+
+variable "classes" {
+  type        = string
+  description = "Text of a class file: executor classes besides those that come with Horde."
+  default     = ""
+}
+
+variable "secret_files" {
+  type        = list(string)
+  description = "Further items of the Nomad variable, each a file of its name in /secrets, such as certificates."
+  default     = []
+  validation {
+    condition     = length([for name in var.secret_files : name if regex_replace(name, "^[a-z][a-z0-9_]*$", "") != ""]) == 0
+    error_message = "An item's name is lower-case letters, digits and underscores."
+  }
+}
+
+variable "drain_s" {
+  type        = number
+  description = "Seconds that running jobs get after SIGTERM; the client's max_kill_timeout must be 15 s more."
+  default     = 60
+  validation {
+    condition     = var.drain_s > 0 && var.drain_s <= 3600
+    error_message = "The drain time is 1 to 3600 seconds."
+  }
+}
+
+variable "stop_alone_after" {
+  type        = string
+  description = "How long it goes on while its node is cut off from Nomad's servers, which start another at once."
+  default     = "5m"
+}
+
+variable "cpu_mhz" {
+  type        = number
+  description = "Scheduling share, in MHz."
+  default     = 500
+}
+
+variable "memory_mb" {
+  type        = number
+  description = "Memory, in MiB."
+  default     = 512
+}
+
+job "validator" {
+  id        = var.name
+  name      = var.name
+  namespace = var.namespace
+  type      = "service"
+  node_pool = var.node_pool
+  priority  = var.priority
+
+  meta {
+    agent   = "validator"
+    version = var.version
+  }
+
+  ui {
+    description = "Horde's validator: routes jobs to miners, judges them and sets weights."
+  }
+
+  constraint {
+    attribute = "${attr.kernel.name}"
+    value     = "linux"
+  }
+
+  constraint {
+    attribute = "${attr.nomad.version}"
+    operator  = "semver"
+    value     = ">= ${var.oldest_nomad}"
+  }
+
+  update {
+    max_parallel      = 1
+    health_check      = "checks"
+    min_healthy_time  = "10s"
+    healthy_deadline  = "3m"
+    progress_deadline = "15m"
+    auto_revert       = true
+  }
+
+  group "validator" {
+    count = 1
+
+    restart {
+      attempts = 5
+      interval = "10m"
+      delay    = "5s"
+      mode     = "fail"
+    }
+
+    reschedule {
+      unlimited      = true
+      delay          = "15s"
+      delay_function = "exponential"
+      max_delay      = "10m"
+    }
+
+    disconnect {
+      stop_on_client_after = var.stop_alone_after
+      replace              = true
+      reconcile            = "best_score"
+    }
+
+    network {
+      mode = "host"
+
+      port "operator" {
+        static       = var.operator_port
+        host_network = var.operator_network
+      }
+    }
+
+    service {
+      name     = "horde-validator"
+      provider = "consul"
+      port     = "operator"
+      tags     = ["horde"]
+
+      meta {
+        nomad_job = var.name
+        version   = var.version
+      }
+
+      dynamic "identity" {
+        for_each = var.consul_acl ? [1] : []
+        content {
+          aud = ["consul.io"]
+          ttl = "1h"
+        }
+      }
+
+      check {
+        name     = "alive"
+        type     = "http"
+        port     = "operator"
+        path     = "/healthz"
+        interval = "10s"
+        timeout  = "2s"
+
+        check_restart {
+          limit = 6
+          grace = "60s"
+        }
+      }
+
+      check {
+        name      = "ready"
+        type      = "http"
+        port      = "operator"
+        path      = "/readyz"
+        interval  = "10s"
+        timeout   = "5s"
+        on_update = "require_healthy"
+      }
+    }
+
+    task "validator" {
+      driver         = "docker"
+      user           = var.user
+      kill_signal    = "SIGTERM"
+      kill_timeout   = "${var.drain_s + 15}s"
+      shutdown_delay = "2s" # Consul forgets it first
+
+      config {
+        image              = var.image
+        image_pull_timeout = "10m"
+        entrypoint         = ["horde"]
+        args               = ["validator", "serve", "--config", "/secrets/validator.toml"]
+        network_mode       = "host"
+        init               = true
+        privileged         = false
+        cap_drop           = ["all"]
+        security_opt       = ["no-new-privileges"]
+        readonly_rootfs    = true
+        pids_limit         = 512
+
+        mount {
+          type     = "tmpfs"
+          target   = "/tmp"
+          readonly = false
+          tmpfs_options {
+            size = 67108864
+            mode = 1023 # 1777 in octal
+          }
+        }
+      }
+
+      env = merge(
+        {
+          HOME                          = "/tmp"
+          HORDE_VALIDATOR_HOTKEY_FILE   = "/secrets/hotkey"
+          PYTHONDONTWRITEBYTECODE       = "1"
+          HORDE_VALIDATOR_OPERATOR_HOST = "${NOMAD_IP_operator}"
+          HORDE_VALIDATOR_OPERATOR_PORT = "${NOMAD_PORT_operator}"
+          HORDE_VALIDATOR_NETUID        = "${var.netuid}"
+          HORDE_VALIDATOR_DRAIN_S       = "${var.drain_s}"
+        },
+        length(var.facilitator_urls) == 0 ? {} : { HORDE_VALIDATOR_FACILITATOR_URLS = jsonencode(var.facilitator_urls) },
+        var.chain_url == "" ? {} : { HORDE_VALIDATOR_CHAIN_URL = var.chain_url },
+        var.classes == "" ? {} : { HORDE_VALIDATOR_CLASS_FILE = "/local/classes.toml" },
+        { for name, value in var.settings : "HORDE_VALIDATOR_${upper(name)}" => value },
+      )
+
+      # a file, because Docker shows a container's environment to everybody who may use it
+      template {
+        destination          = "secrets/validator.toml"
+        perms                = "0400"
+        uid                  = var.user_id
+        change_mode          = "restart"
+        splay                = "5s"
+        error_on_missing_key = true
+        data                 = <<-EOT
+          {{ with nomadVar "nomad/jobs/${var.name}" }}database_url = {{ .database_url.Value | toJSON }}{{ end }}
+        EOT
+      }
+
+      template {
+        destination          = "secrets/hotkey"
+        perms                = "0400"
+        uid                  = var.user_id
+        change_mode          = "restart"
+        splay                = "5s"
+        error_on_missing_key = true
+        data                 = "{{ with nomadVar \"nomad/jobs/${var.name}\" }}{{ .hotkey }}{{ end }}"
+      }
+
+      dynamic "template" {
+        for_each = var.secret_files
+        iterator = item
+        content {
+          destination          = "secrets/${item.value}"
+          perms                = "0400"
+          uid                  = var.user_id
+          change_mode          = "restart"
+          splay                = "5s"
+          error_on_missing_key = true
+          data                 = "{{ with nomadVar \"nomad/jobs/${var.name}\" }}{{ .${item.value} }}{{ end }}"
+        }
+      }
+
+      dynamic "template" {
+        for_each = var.classes == "" ? [] : [var.classes]
+        iterator = classes
+        content {
+          destination     = "local/classes.toml"
+          perms           = "0444"
+          change_mode     = "restart"
+          left_delimiter  = "<<<" # TOML has braces of its own
+          right_delimiter = ">>>"
+          data            = classes.value
+        }
+      }
+
+      resources {
+        cpu    = var.cpu_mhz
+        memory = var.memory_mb
+      }
+
+      logs {
+        max_files     = 5
+        max_file_size = 20
+      }
+    }
+  }
+}
