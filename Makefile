@@ -25,12 +25,13 @@ test: ## all tests; some of them: make test TESTS=tests/unit
 	@$(SETUP) test
 	@$(BIN)/pytest $(TESTS)
 
-check: ## ruff, mypy strict, import-linter
+check: ## ruff, mypy strict, import-linter, Nomad's job specs
 	@$(SETUP) check
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy $(CODE)
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m tools.check_jobs
 
 bench: ## measure, and print goal, result and verdict
 	@$(SETUP) bench

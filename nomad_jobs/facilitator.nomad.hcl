@@ -1,5 +1,5 @@
 # The facilitator: users' REST interface and the validators' WebSocket, on one port behind a TLS proxy.
-# Its one secret, database_url, is an item of the Nomad variable nomad/jobs/<name>.
+# Its one secret, database_url, is an item of the Nomad variable `nomad/jobs/<name>`.
 
 variable "name" {
   type        = string

@@ -1,9 +1,9 @@
 # A miner: one agent, one job, per UID. Validators reach it at its public port, holders at its executors' port.
-# Its secrets, hotkey (the unencrypted hotkey file's text) and database_url, are items of the Nomad variable nomad/jobs/miner-<uid>.
+# Its secrets, hotkey (the unencrypted hotkey file's text) and database_url, are items of the Nomad variable `nomad/jobs/miner-<uid>`.
 
 variable "uid" {
   type        = number
-  description = "The UID on the subnet; the Nomad job is miner-<uid>."
+  description = "The UID on the subnet; the Nomad job is miner- and this."
   validation {
     condition     = var.uid >= 0 && var.uid <= 65535 && floor(var.uid) == var.uid
     error_message = "A UID is a whole number from 0 to 65535."
@@ -465,7 +465,6 @@ job "miner" {
       identity {
         env         = false
         file        = true
-        ttl         = "1h"
         change_mode = "noop"
       }
 

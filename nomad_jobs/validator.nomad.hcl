@@ -1,5 +1,5 @@
 # A validator: takes jobs from facilitators, tries them at miners and sets weights. It listens for operators alone.
-# Its secrets, hotkey (the unencrypted hotkey file's text) and database_url, are items of the Nomad variable nomad/jobs/<name>.
+# Its secrets, hotkey (the unencrypted hotkey file's text) and database_url, are items of the Nomad variable `nomad/jobs/<name>`.
 
 variable "name" {
   type        = string
