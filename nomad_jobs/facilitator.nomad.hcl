@@ -6,7 +6,8 @@ variable "name" {
   description = "Name of the Nomad job, and of the Nomad variable with its secrets."
   default     = "facilitator"
   validation {
-    condition     = regex_replace(var.name, "^facilitator(-[a-z0-9-]+)?$", "") == ""
+    # HCL here has no match: what is wholly replaced did match, and "=" keeps the empty text from it
+    condition     = regex_replace("=${var.name}", "^=facilitator(-[a-z0-9-]+)?$", "") == ""
     error_message = "The name must be facilitator, or facilitator- and lower-case letters, digits and dashes."
   }
 }
@@ -15,7 +16,7 @@ variable "image" {
   type        = string
   description = "The agents' image by digest; a tag could become another image tomorrow."
   validation {
-    condition     = regex_replace(var.image, "^[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}$", "") == ""
+    condition     = regex_replace("=${var.image}", "^=[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}$", "") == ""
     error_message = "The image must be named by digest: registry/name@sha256: and 64 hexadecimal digits."
   }
 }
@@ -63,7 +64,7 @@ variable "user" {
   description = "User in the image and on the node, under one name and number; never root. Where the node has none of that name, Nomad leaves identity files readable for everybody."
   default     = "horde"
   validation {
-    condition     = var.user != "" && var.user != "root" && regex_replace(var.user, "^[a-z_][a-z0-9_-]*$", "") == ""
+    condition     = var.user != "root" && regex_replace("=${var.user}", "^=[a-z_][a-z0-9_-]*$", "") == ""
     error_message = "The user must be a name, not a number, and not root."
   }
 }
@@ -149,7 +150,7 @@ variable "secret_files" {
   description = "Further items of the Nomad variable, each a file of its name in /secrets, such as certificates."
   default     = []
   validation {
-    condition     = length([for name in var.secret_files : name if regex_replace(name, "^[a-z][a-z0-9_]*$", "") != ""]) == 0
+    condition     = length([for name in var.secret_files : name if regex_replace("=${name}", "^=[a-z][a-z0-9_]*$", "") != ""]) == 0
     error_message = "An item's name is lower-case letters, digits and underscores."
   }
 }
@@ -356,7 +357,7 @@ job "facilitator" {
         splay                = "5s"
         error_on_missing_key = true
         data                 = <<-EOT
-          {{ with nomadVar "nomad/jobs/${var.name}" }}database_url = {{ .database_url.Value | toJSON }}{{ end }}
+          {{ with nomadVar "nomad/jobs/${var.name}" }}database_url = {{ .database_url.Value | trimSpace | toJSON }}{{ end }}
         EOT
       }
 

@@ -6,7 +6,8 @@ variable "name" {
   type        = string
   description = "Name of the Nomad job: holder- and the class's short code."
   validation {
-    condition     = regex_replace(var.name, "^holder-[a-z0-9][a-z0-9._-]*$", "") == ""
+    # HCL here has no match: what is wholly replaced did match, and "=" keeps the empty text from it
+    condition     = regex_replace("=${var.name}", "^=holder-[a-z0-9][a-z0-9._-]*$", "") == ""
     error_message = "The name must be holder- and the short code of a class."
   }
 }
@@ -15,7 +16,7 @@ variable "executor_class" {
   type        = string
   description = "The executor class, as the catalogue names it."
   validation {
-    condition     = regex_replace(var.executor_class, "^[a-z0-9][a-z0-9._-]{0,79}$", "") == ""
+    condition     = regex_replace("=${var.executor_class}", "^=[a-z0-9][a-z0-9._-]{0,79}$", "") == ""
     error_message = "A class's name is lower-case letters, digits, dots, dashes and underscores."
   }
 }
@@ -24,7 +25,7 @@ variable "short_code" {
   type        = string
   description = "The class's short code; part of the slot ids of a class without GPUs."
   validation {
-    condition     = regex_replace(var.short_code, "^[a-z0-9][a-z0-9._-]{0,79}$", "") == ""
+    condition     = regex_replace("=${var.short_code}", "^=[a-z0-9][a-z0-9._-]{0,79}$", "") == ""
     error_message = "A short code is lower-case letters, digits, dots, dashes and underscores."
   }
 }

@@ -6,7 +6,8 @@ variable "images" {
   type        = list(string)
   description = "Images by digest, in the order in which they are pulled."
   validation {
-    condition     = length(var.images) > 0 && length([for image in var.images : image if regex_replace(image, "^[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}$", "") != ""]) == 0
+    # HCL here has no match: what is wholly replaced did match, and "=" keeps the empty text from it
+    condition     = length(var.images) > 0 && length([for image in var.images : image if regex_replace("=${image}", "^=[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}$", "") != ""]) == 0
     error_message = "Name at least one image, each by digest: registry/name@sha256: and 64 hexadecimal digits."
   }
 }

@@ -15,7 +15,8 @@ variable "horde" {
   description = "Name of the horde: all miners of one coldkey that share slots have the same."
   default     = "horde"
   validation {
-    condition     = regex_replace(var.horde, "^[a-z0-9][a-z0-9-]{0,39}$", "") == ""
+    # HCL here has no match: what is wholly replaced did match, and "=" keeps the empty text from it
+    condition     = regex_replace("=${var.horde}", "^=[a-z0-9][a-z0-9-]{0,39}$", "") == ""
     error_message = "A horde's name is up to 40 lower-case letters, digits and dashes."
   }
 }
@@ -24,7 +25,7 @@ variable "image" {
   type        = string
   description = "The agents' image by digest; a tag could become another image tomorrow."
   validation {
-    condition     = regex_replace(var.image, "^[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}$", "") == ""
+    condition     = regex_replace("=${var.image}", "^=[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}$", "") == ""
     error_message = "The image must be named by digest: registry/name@sha256: and 64 hexadecimal digits."
   }
 }
@@ -72,7 +73,7 @@ variable "user" {
   description = "User in the image and on the node, under one name and number; never root. Where the node has none of that name, Nomad leaves identity files readable for everybody."
   default     = "horde"
   validation {
-    condition     = var.user != "" && var.user != "root" && regex_replace(var.user, "^[a-z_][a-z0-9_-]*$", "") == ""
+    condition     = var.user != "root" && regex_replace("=${var.user}", "^=[a-z_][a-z0-9_-]*$", "") == ""
     error_message = "The user must be a name, not a number, and not root."
   }
 }
@@ -220,7 +221,7 @@ variable "secret_files" {
   description = "Further items of the Nomad variable, each a file of its name in /secrets, such as certificates."
   default     = []
   validation {
-    condition     = length([for name in var.secret_files : name if regex_replace(name, "^[a-z][a-z0-9_]*$", "") != ""]) == 0
+    condition     = length([for name in var.secret_files : name if regex_replace("=${name}", "^=[a-z][a-z0-9_]*$", "") != ""]) == 0
     error_message = "An item's name is lower-case letters, digits and underscores."
   }
 }
@@ -512,7 +513,7 @@ job "miner" {
         splay                = "5s"
         error_on_missing_key = true
         data                 = <<-EOT
-          {{ with nomadVar "nomad/jobs/miner-${var.uid}" }}database_url = {{ .database_url.Value | toJSON }}{{ end }}
+          {{ with nomadVar "nomad/jobs/miner-${var.uid}" }}database_url = {{ .database_url.Value | trimSpace | toJSON }}{{ end }}
         EOT
       }
 

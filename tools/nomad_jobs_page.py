@@ -19,7 +19,7 @@ docs/operate/nomad-jobs.md`. The specs are plain HCL2 in `nomad_jobs/`; `nomad_j
 `make check` has Nomad validate all of them. The tests run with Nomad 1.11.3, production runs 2.0.4 or newer.
 
 ```
-nomad var put @miner-7.nv.hcl                                               # see below; mode 600, then deleted
+nomad var put nomad/jobs/miner-7 hotkey=@hotkeys/miner-7 database_url=@miner-7.database-url     # files, for arguments can be read
 nomad job plan -var-file=miner-7.vars.hcl nomad_jobs/miner.nomad.hcl
 nomad job run  -var-file=miner-7.vars.hcl nomad_jobs/miner.nomad.hcl
 nomad job run  -var-file=images.vars.hcl  nomad_jobs/image_prefetch.nomad.hcl
@@ -40,15 +40,6 @@ that job's allocations can read. They become files in the task's secrets directo
 | `database_url` | all agents | `/secrets/<agent>.toml` |
 | `hotkey` | validator, miner | `/secrets/hotkey`: the text of the wallet's unencrypted hotkey file |
 | what `secret_files` names | all agents | `/secrets/<item>`, such as the certificates that Consul asks for |
-
-```hcl
-# miner-7.nv.hcl: a file, because a command's arguments can be read by everybody on the machine
-path = "nomad/jobs/miner-7"
-items {
-  hotkey       = "{\"accountId\": …}"
-  database_url = "postgresql://…"
-}
-```
 
 The agent restarts when its variable changes. The miner's tokens are made and renewed by Nomad: `/secrets/nomad_token`, which may do what the
 ACL policy of the job allows (`nomad acl policy apply -namespace default -job miner-7 horde-miner policy.hcl`, with `submit-job`,

@@ -1,0 +1,60 @@
+"""A Nomad server parses the specs as a miner asks it to: by its HTTP interface, with variables as HCL."""
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from horde_agents.jobs.classes import CATALOGUE
+from tools import check_jobs
+from tools.nomad_specs import holder_variables, parsed, spec_file
+
+
+@pytest.fixture(scope="module")
+def nomad_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with check_jobs.nomad_server(tmp_path_factory.mktemp("nomad")) as url:
+        yield url
+
+
+def sent(url: str, body: dict[str, Any]) -> dict[str, Any]:
+    request = urllib.request.Request(url, json.dumps(body).encode(), method="POST")
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        answer: dict[str, Any] = json.loads(reply.read())
+    return answer
+
+
+@pytest.mark.parametrize("name", ["always_on.test", "always_on.gpu.a100-80gb.x4", "always_on.mig.h100-20gb"])
+def test_server_makes_the_same_holder_as_the_command_line(nomad_url: str, name: str) -> None:
+    given = holder_variables(CATALOGUE[name])
+    lines = "\n".join(f"{variable} = {json.dumps(value)}" for variable, value in given.items())
+    body = {"JobHCL": spec_file("holder").read_text(), "Variables": lines, "Canonicalize": True}
+    job = sent(f"{nomad_url}/v1/jobs/parse", body)
+    by_command = parsed("holder", given)
+    assert job["ID"] == by_command["ID"]
+    assert job["Meta"] == by_command["Meta"]
+    assert job["ParameterizedJob"] == by_command["ParameterizedJob"]
+    ours, theirs = (each["TaskGroups"][0]["Tasks"][0] for each in (by_command, job))
+    assert theirs["Env"] == ours["Env"]
+    assert theirs["Resources"]["Devices"] == ours["Resources"]["Devices"] or not ours["Resources"]["Devices"]
+
+
+def test_server_takes_a_parsed_holder(nomad_url: str) -> None:
+    given = holder_variables(CATALOGUE["always_on.gpu.h100"])
+    answer = sent(f"{nomad_url}/v1/jobs", {"Job": parsed("holder", given)})
+    assert answer["JobModifyIndex"] > 0
+
+
+def test_check_of_the_jobs_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_jobs.main() == 0
+    assert "Nomad jobs are valid" in capsys.readouterr().out
+
+
+def test_check_names_the_job_that_nomad_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_jobs, "_NODE_POOL", "another")
+    assert check_jobs.main() == 1
+    assert 'job "gpu-probe" is in nonexistent node pool "horde-gpu"' in capsys.readouterr().out
