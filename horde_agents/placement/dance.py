@@ -22,6 +22,7 @@ class Why(StrEnum):
     NEW = "new"  # the slot had no owner yet
     OWNER_GONE = "owner_gone"  # no agent of its UID lives
     DRAINED = "drained"  # the operator drains its UID
+    MINIMUM = "minimum"  # a UID has fewer of the class than each should
     DANCE = "dance"
 
 
@@ -36,8 +37,8 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class DanceRules:
-    """``least_per_class`` slots of a class stay with a UID that has them; ``largest_share`` of a class's
-    slots moves in one cycle at most, however often it is asked to dance."""
+    """``least_per_class`` slots of a class are every UID's, as far as there are so many; ``largest_share``
+    of a class's slots moves in one cycle at most, however often it is asked to dance."""
 
     least_per_class: int = 1
     largest_share: float = 0.3
@@ -63,6 +64,31 @@ def homeless_moves(state: HordeState, gone: Iterable[str], rng: Random) -> list[
         of_class[slot.owner] -= 1
         of_class[to.hotkey] += 1
         moves.append(Move(slot, to, why))
+    return moves
+
+
+def minimum_moves(state: HordeState, rules: DanceRules, rng: Random) -> list[Move]:
+    """Slots for UIDs that have fewer of a class than the minimum, from those that have most above it."""
+    targets = _targets(state)
+    moves: list[Move] = []
+    for slots in _by_class(state.slots.values()).values():
+        counts = {member.hotkey: 0 for member in targets}
+        idle: dict[str, list[Slot]] = defaultdict(list)
+        for slot in slots:
+            counts[slot.owner] = counts.get(slot.owner, 0) + 1
+            if slot.owner and not slot.pinned and slot.state in _MOVABLE:
+                idle[slot.owner].append(slot)
+        for member in targets:
+            while counts[member.hotkey] < rules.least_per_class:
+                above = [hotkey for hotkey in idle if counts[hotkey] > rules.least_per_class]
+                givers = [hotkey for hotkey in above if idle[hotkey]]
+                if not givers:
+                    break
+                giver = max(givers, key=lambda hotkey: counts[hotkey])
+                slot = idle[giver].pop(rng.randrange(len(idle[giver])))
+                counts[giver] -= 1
+                counts[member.hotkey] += 1
+                moves.append(Move(slot, member, Why.MINIMUM))
     return moves
 
 

@@ -14,11 +14,13 @@ from horde_agents.placement.dance import (
     clashes,
     dance_moves,
     homeless_moves,
+    minimum_moves,
     next_main_hotkey,
 )
 from horde_agents.placement.records import HordeState, MainHotkey, Slot, SlotState
 from tests.unit.placement.hordes import CLASSES, after, horde, hordes, slot
 
+_MOVABLE = frozenset({SlotState.VACANT, SlotState.READY})
 _SEEDS = st.integers(0, 2**32)
 _RULES = st.builds(DanceRules, st.integers(0, 3), st.floats(0, 1))
 CYCLE = 7
@@ -202,3 +204,21 @@ def test_vacant_slot_clashes_with_nobody() -> None:
 
 def test_slots_without_devices_do_not_clash() -> None:
     assert clashes({each.slot_id: each for each in (slot(0), slot(1))}) == {}
+
+
+def test_newcomer_gets_its_minimum_from_whoever_has_most() -> None:
+    state = horde([*(slot(number, "A") for number in range(4)), slot(4, "B"), slot(5, "B")], ("A", "B", "C"))
+    moves = minimum_moves(state, DanceRules(least_per_class=1), Random(1))
+    assert [(move.slot.owner, move.to.hotkey, move.why) for move in moves] == [("A", "C", Why.MINIMUM)]
+
+
+def test_nobody_gives_below_its_own_minimum() -> None:
+    state = horde([slot(0, "A"), slot(1, "B")], ("A", "B", "C"))
+    assert minimum_moves(state, DanceRules(least_per_class=1), Random(1)) == []
+
+
+@given(hordes(), _RULES, _SEEDS)
+def test_minimum_moves_settle(state: HordeState, rules: DanceRules, seed: int) -> None:
+    moves = minimum_moves(state, rules, Random(seed))
+    assert all(not move.slot.pinned and move.slot.state in _MOVABLE for move in moves)
+    assert minimum_moves(after(state, moves), rules, Random(seed)) == []

@@ -59,17 +59,18 @@ def test_slot_keeps_its_owner_under_its_next_holder() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ended", "says"),
+    ("holders", "ended", "says"),
     [
-        ([_holder("g1", standing=Standing.DRAINED)], "its node was drained"),
-        ([_holder("g1", standing=Standing.FAILED)], "its holder failed"),
-        ([], "its holder is gone"),
+        ([_holder("g1", standing=Standing.DRAINED)], "drained", "its node was drained"),
+        ([_holder("g1", standing=Standing.FAILED)], "failed", "its holder failed"),
+        ([], "lost", "Nomad knows nothing of its holder"),
     ],
 )
-def test_slot_without_a_holder_is_vacant_and_says_why(ended: list[Holder], says: str) -> None:
+def test_slot_without_a_holder_is_vacant_and_says_why(holders: list[Holder], ended: str, says: str) -> None:
     known = _recorded(_holder("g1"), state=SlotState.LEASED, job_uuid="j")
-    (found,) = _found([known], [], ended)
-    assert found.slot == replace(known, allocation_id="", state=SlotState.VACANT, job_uuid="", says=says)
+    (found,) = _found([known], [], holders)
+    vacant = replace(known, allocation_id="", state=SlotState.VACANT, job_uuid="")
+    assert found.slot == replace(vacant, ended=ended, says=says)
 
 
 def test_vacant_slot_stays_as_it_is() -> None:

@@ -24,6 +24,7 @@ from horde_agents.placement.dance import (
     clashes,
     dance_moves,
     homeless_moves,
+    minimum_moves,
     next_main_hotkey,
 )
 from horde_agents.placement.records import (
@@ -77,6 +78,7 @@ class Choreographer:
         await self._mark_clashes(state, fence)
         await self._note_uids(state, fence)
         moves = homeless_moves(state, self._gone(state), self.rng)
+        moves = moves or minimum_moves(state, self.rules, self.rng)
         moved = {move.slot.slot_id for move in moves}
         turned = self._cycle_turned(state)
         if state.dance_wanted or (turned and self.moves_slots()):

@@ -55,5 +55,6 @@ def _wanted(known: Slot | None, slot_id: str, executor_class: str, me: Member) -
         devices=(),
         state=state,
         allocation_id="",
+        ended="" if state is not known.state else known.ended,
         says="" if state is not known.state else known.says,
     )
