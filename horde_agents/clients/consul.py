@@ -25,6 +25,7 @@ from horde_agents.placement.coordination import (
     SessionLost,
     Snapshot,
 )
+from horde_agents.runtime.clock import monotonic_s
 
 #: Consul's own least; a session lives up to twice as long (bundle note 5.1).
 MIN_TTL_S: Final = 10.0
@@ -48,7 +49,13 @@ class ConsulCoordination:
 
     async def changed(self, prefix: str, index: int, wait_s: float) -> Snapshot:
         wait = {"recurse": "", "index": str(max(index, 1)), "wait": f"{max(wait_s, 0.01) * 1000:.0f}ms"}
-        return await self._read(prefix, wait, wait_s)
+        asked_s = monotonic_s()
+        snapshot = await self._read(prefix, wait, wait_s)
+        if snapshot.index == index and monotonic_s() - asked_s < wait_s:
+            # a restore from a backup ends all waiting with the state of before it, and no later wait with
+            # the old index would end early
+            return await self.snapshot(prefix)
+        return snapshot
 
     async def commit(self, changes: Sequence[Change]) -> bool:
         if len(changes) > MAX_CHANGES:

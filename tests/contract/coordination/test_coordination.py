@@ -107,7 +107,7 @@ async def test_prefix_does_not_take_in_its_neighbour(shared: Shared) -> None:
     assert list(snapshot.entries) == [shared.key("b/x")]
 
 
-@pytest.mark.parametrize("odd", ["_", "[", "ä", "a b", "x+y:z"])
+@pytest.mark.parametrize("odd", ["_", "[", "ä", "a b", "x+y:z", "a?b#c", "%41", "100%", "~'\"*"])
 async def test_odd_characters_in_a_key_are_only_themselves(shared: Shared, odd: str) -> None:
     await shared.put(f"s{odd}/x", "value")
     await shared.put("sQ/x", "other")
@@ -236,13 +236,21 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("kind", ["consul", "sqlite"])
-async def test_lock_of_a_killed_process_becomes_free(
-    kind: str, consul_server: ConsulServer, tmp_path: Path
+async def test_lock_of_a_killed_process_becomes_free(consul_server: ConsulServer, tmp_path: Path) -> None:
+    path = tmp_path / "placement.sqlite3"
+    async with asyncio.TaskGroup() as group:  # each waits as long as a session may live on
+        group.create_task(
+            _killed_holder_is_followed(
+                ConsulCoordination(ClusterAddress((consul_server.url,))), "consul", consul_server.url
+            )
+        )
+        group.create_task(_killed_holder_is_followed(StoredCoordination(path), "sqlite", str(path)))
+
+
+async def _killed_holder_is_followed(
+    store: ConsulCoordination | StoredCoordination, kind: str, where: str
 ) -> None:
-    path, key = tmp_path / "placement.sqlite3", f"test/{uuid.uuid4()}/lock"
-    where = consul_server.url if kind == "consul" else str(path)
-    store = ConsulCoordination(ClusterAddress((where,))) if kind == "consul" else StoredCoordination(path)
+    key = f"test/{uuid.uuid4()}/lock"
     other = subprocess.Popen([sys.executable, "-c", _DIES, kind, where, key], stdout=subprocess.PIPE)
     assert other.stdout is not None
     assert await asyncio.to_thread(other.stdout.readline) == b"True\n"
