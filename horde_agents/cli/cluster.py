@@ -116,6 +116,7 @@ def _miner_settings(
         "slots": dict(plan.slots),
         "nomad_urls": [server.url for server in nomad],
         "consul_urls": [server.url for server in consul],
+        "consul_service": "horde-miner",
         "holder_variables": {
             "user": getpass.getuser(),
             "command": sys.executable,

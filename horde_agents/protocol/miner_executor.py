@@ -35,10 +35,14 @@ class HordeExecutorHello(OpenMessage):
 
 
 class HordeWelcome(OpenMessage):
-    """The miner takes the executor into service; ``horde_addresses`` are all miners to ask in need."""
+    """The miner takes the executor into service; ``horde_addresses`` are all miners to ask in need.
+
+    ``uid`` is none while the miner does not know its own.
+    """
 
     message_type: Literal["HordeWelcome"] = "HordeWelcome"
     miner_hotkey: str
+    uid: int | None = None
     horde_addresses: list[str] = Field(default_factory=list)
     heartbeat_s: float = 5.0
 

@@ -153,6 +153,7 @@ class MinerLink:
             raise MinerRefused(f"the miner answered the greeting with: {why}")
         self._sent_on = 0
         self.heartbeat_s = frame.heartbeat_s
+        _log.info("serves", slot=self.settings.slot_id, uid=frame.uid, miner=frame.miner_hotkey)
         self.book.learn(_readable(frame.horde_addresses))
 
     def _go_to(self, frame: HordeGoTo) -> None:
@@ -194,6 +195,7 @@ class MinerLink:
             case V0InitialJobRequest():
                 if self._job_uuid is None:
                     self._job_uuid = frame.job_uuid
+                    _log.info("attempt begins", slot=self.settings.slot_id, job=frame.job_uuid)
                     self.offers.put_nowait(frame)
             case V0JobRequest() if frame.job_uuid == self._job_uuid and self.requests.empty():
                 self.requests.put_nowait(frame)

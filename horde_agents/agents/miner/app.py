@@ -19,8 +19,9 @@ from horde_agents.agents.miner.offers import Offers
 from horde_agents.agents.miner.parts import MinerParts
 from horde_agents.agents.miner.placed.admission import SharedSlots
 from horde_agents.agents.miner.placed.own_slots import OwnSlotRecords
+from horde_agents.agents.miner.placed.service import keep_shown
 from horde_agents.agents.miner.placed.shared import SharedPlacement
-from horde_agents.agents.miner.placed.stores import shared_store
+from horde_agents.agents.miner.placed.stores import consul_address, shared_store
 from horde_agents.agents.miner.placed.view import PlacementView
 from horde_agents.agents.miner.pool import ExecutorPool, HolderPlan, HordeLink, load_pool
 from horde_agents.agents.miner.public import public_routes
@@ -31,6 +32,7 @@ from horde_agents.agents.miner.slots import Slots
 from horde_agents.agents.miner.tokens import SlotToken, issue
 from horde_agents.agents.miner.validator_door import PATH, ValidatorDoor
 from horde_agents.agents.miner.validators import Validators
+from horde_agents.clients.consul_catalogue import ConsulCatalogue
 from horde_agents.placement.records import Keys
 from horde_agents.protocol.miner_address import MinerAddress
 from horde_agents.protocol.signing import Hotkey, KeypairSigner
@@ -105,11 +107,24 @@ async def running_miner(settings: MinerSettings) -> AsyncIterator[RunningMiner]:
         operator_port = await stack.enter_async_context(
             listening(health, settings.operator_host, settings.operator_port)
         )
+        running = RunningMiner(signer.hotkey, port, executor_port, operator_port)
+        await _show_in_consul(stack, parts, running)
         try:
-            yield RunningMiner(signer.hotkey, port, executor_port, operator_port)
+            yield running
         finally:
             offers.draining = True
             await _drain(attempts, settings.drain_s)
+
+
+async def _show_in_consul(stack: AsyncExitStack, parts: MinerParts, running: RunningMiner) -> None:
+    """Be a service of Consul's catalogue, where the settings say so."""
+    settings, shared = parts.settings, parts.shared
+    if settings.consul_service and settings.consul_urls and shared is not None:
+        catalogue = ConsulCatalogue(consul_address(settings))
+        stack.push_async_callback(catalogue.close)
+        loops = await stack.enter_async_context(supervised())
+        ports = (running.port, running.operator_port)
+        loops.keep("catalogue", lambda: keep_shown(catalogue, settings, ports, shared.member))
 
 
 async def _serve_executors(
@@ -122,7 +137,7 @@ async def _serve_executors(
     view = PlacementView(coordination, Keys(settings.horde)) if coordination else None
     access = pool.access(attempts) if isinstance(pool, NomadPool) else None
     admission = _admission(view, hotkey, access, OwnSlots(secret))
-    door = ExecutorDoor(admission, hotkey, parts.slots, attempts)
+    door = ExecutorDoor(admission, hotkey, parts.slots, attempts, lambda: parts.facts.uid)
     port, address = await _take_executors_in(stack, settings, door)
     horde: HordeLink | None = None
     if view is not None:

@@ -1,6 +1,7 @@
 """The executors' listener: token, greeting, verdict, then reports in and offers out."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -75,6 +76,7 @@ class ExecutorDoor:
     miner_hotkey: str
     slots: Slots
     attempts: Attempts
+    uid: Callable[[], int | None] = lambda: None
     refused: dict[str, str] = field(default_factory=dict)
     _live: dict[str, _Link] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -216,7 +218,13 @@ class ExecutorDoor:
 
     async def _welcome(self, link: _Link) -> None:
         await link.send(
-            render(HordeWelcome(miner_hotkey=self.miner_hotkey, horde_addresses=self.admission.addresses()))
+            render(
+                HordeWelcome(
+                    miner_hotkey=self.miner_hotkey,
+                    uid=self.uid(),
+                    horde_addresses=self.admission.addresses(),
+                )
+            )
         )
 
     async def _dismiss(self, link: _Link, job_uuid: str) -> None:

@@ -101,6 +101,10 @@ class MinerSettings(AgentSettings):
     holder_variables: dict[str, Any] = Field(
         default_factory=dict, description="Values for variables of the holders' job file, e.g. user, command."
     )
+    consul_service: str | None = Field(
+        default=None,
+        description="Name of the miner in Consul's catalogue; none: its Nomad job shows it there.",
+    )
     session_ttl_s: float = Field(
         default=10.0, ge=10, le=3600, description="Seconds of silence after which a miner counts as gone."
     )

@@ -109,7 +109,8 @@ class Keeper:
         }
         try:
             await self.jobs.ensure(row)
-            child = await self.nomad.dispatch(parent_id(row), dispatch.token(self.horde), meta)
+            name = f"{self.horde}-{dispatch.index}"
+            child = await self.nomad.dispatch(parent_id(row), dispatch.token(self.horde), meta, name)
         except ServerRefused as error:
             if self.refusals.get(row.name) != str(error):
                 _log.error("Nomad refuses the holders of a class", executor_class=row.name, why=str(error))

@@ -11,6 +11,17 @@ from horde_agents.runtime.settings import SettingsWrong
 from horde_agents.store.coordination import StoredCoordination
 
 
+def consul_address(settings: MinerSettings) -> ClusterAddress:
+    """Where Consul is, and how to speak with it."""
+    return ClusterAddress(
+        tuple(settings.consul_urls),
+        settings.consul_token_file,
+        settings.consul_ca_file,
+        settings.consul_certificate_file,
+        settings.consul_key_file,
+    )
+
+
 @asynccontextmanager
 async def shared_store(settings: MinerSettings) -> AsyncIterator[Coordination | None]:
     """The store of the settings; none for a miner that shares nothing.
@@ -26,15 +37,7 @@ async def shared_store(settings: MinerSettings) -> AsyncIterator[Coordination | 
         )
     client: ConsulCoordination | StoredCoordination
     if settings.consul_urls:
-        client = ConsulCoordination(
-            ClusterAddress(
-                tuple(settings.consul_urls),
-                settings.consul_token_file,
-                settings.consul_ca_file,
-                settings.consul_certificate_file,
-                settings.consul_key_file,
-            )
-        )
+        client = ConsulCoordination(consul_address(settings))
     elif settings.placement_file:
         client = StoredCoordination(settings.placement_file)
     else:
