@@ -75,34 +75,48 @@ class Choreographer:
         if self.view.trouble is not None:
             return  # nothing moves on an old picture
         state = self.view.state
-        await self._mark_clashes(state, fence)
-        await self._note_uids(state, fence)
-        moves = homeless_moves(state, self._gone(state), self.rng)
-        moves = moves or minimum_moves(state, self.rules, self.rng)
-        moved = {move.slot.slot_id for move in moves}
-        turned = self._cycle_turned(state)
-        if state.dance_wanted or (turned and self.moves_slots()):
-            danced = dance_moves(state, self.rules, self.cycle(), self.rng)
-            moves += [move for move in danced if move.slot.slot_id not in moved]
+        turned, (away, gone) = self._cycle_turned(state), self._absent(state)
+        if repairs := self._repairs(state):
+            for slot in repairs:  # each by itself: none waits for another's condition
+                key = self.view.keys.slot(slot.slot_id)
+                await self.view.coordination.commit([fence, Put(key, as_json(slot), state.indices[key])])
+        elif homeless := homeless_moves(state, gone, self.rng):
+            await self._move_all(homeless, state, fence)
+        elif short := minimum_moves(state, self.rules, self.rng):
+            await self._move_all(short, state, fence)
+        elif (state.dance_wanted or turned) and not away:  # who is restarted takes part in the dance
+            await self._dance(state, fence)
+        else:
+            return
+        await self.view.refresh()  # the next look is at what came of it
+
+    async def _dance(self, state: HordeState, fence: Held) -> None:
+        moves, done, cycle = [], 0, self.cycle()
+        if state.dance_wanted or self.moves_slots():
+            moves = dance_moves(state, self.rules, cycle, self.rng)
+            done = await self._move_all(moves, state, fence)
+        if done < len(moves) and (cycle is not None or not done):
+            return  # slots were leased meanwhile, or the role is lost: what the share has left moves next
+        await self._note_dance(state, fence)
+
+    async def _move_all(self, moves: Sequence[Move], state: HordeState, fence: Held) -> int:
         done = 0
         for chunk in _chunks(moves):
             done += await self._move(chunk, state, fence)
         if moves:
             _log.info("slots moved", wanted=len(moves), done=done, why=sorted({m.why.value for m in moves}))
-        if state.dance_wanted or turned:
-            await self._note_dance(state, fence)
-        if moves or state.dance_wanted or turned:
-            await self.view.refresh()
+        return done
 
-    def _gone(self, state: HordeState) -> list[str]:
-        """Owners whose agent has been away for longer than the setting."""
+    def _absent(self, state: HordeState) -> tuple[list[str], list[str]]:
+        """Owners whose agent is away, and those that have been for longer than the setting."""
         owners = {slot.owner for slot in state.slots.values() if slot.owner} - state.members.keys()
         self._absent_since_s = {hotkey: self._absent_since_s.get(hotkey, monotonic_s()) for hotkey in owners}
-        return [
+        gone = [
             hotkey
             for hotkey, since_s in self._absent_since_s.items()
             if monotonic_s() - since_s >= self.owner_gone_s
         ]
+        return sorted(owners.difference(gone)), gone
 
     def _cycle_turned(self, state: HordeState) -> bool:
         cycle = self.cycle()
@@ -117,7 +131,7 @@ class Choreographer:
         changes.append(self._history(moves))
         if await self.view.coordination.commit(changes):
             return len(moves)
-        if len(moves) == 1:
+        if len(moves) == 1 or not await self.view.coordination.commit([fence]):
             return 0  # leased meanwhile, or the role is lost: it is tried again after the next look
         half = len(moves) // 2
         return await self._move(moves[:half], state, fence) + await self._move(moves[half:], state, fence)
@@ -150,27 +164,20 @@ class Choreographer:
                 changes.append(Put(keys.main_hotkey, as_json(MainHotkey(chosen, cycle)), None))
         await self.view.coordination.commit(changes)
 
-    async def _mark_clashes(self, state: HordeState, fence: Held) -> None:
-        found = clashes(state.slots)
-        for slot in state.slots.values():
-            is_marked = slot.state is SlotState.CLASHING
-            if (slot.slot_id in found) == is_marked:
-                continue
-            if not is_marked:
-                _log.error("slots clash, none of them is served", why=found[slot.slot_id])
-            key = self.view.keys.slot(slot.slot_id)
-            unmarked = SlotState.LEASED if slot.job_uuid else SlotState.READY
-            marked = replace(slot, state=unmarked if is_marked else SlotState.CLASHING)
-            await self.view.coordination.commit([fence, Put(key, as_json(marked), state.indices[key])])
-
-    async def _note_uids(self, state: HordeState, fence: Held) -> None:
-        """A UID is known once its miner has read the chain, and may be another after a registration."""
+    def _repairs(self, state: HordeState) -> list[Slot]:
+        """Records to write anew: marks of clashes, and UIDs, which are known late and may change."""
+        found, repairs = clashes(state.slots), []
         for slot in state.slots.values():
             owner = state.members.get(slot.owner)
-            if owner is not None and owner.uid is not None and owner.uid != slot.uid:
-                key = self.view.keys.slot(slot.slot_id)
-                noted = as_json(replace(slot, uid=owner.uid))
-                await self.view.coordination.commit([fence, Put(key, noted, state.indices[key])])
+            wanted = replace(slot, uid=owner.uid) if owner and owner.uid is not None else slot
+            if slot.slot_id in found and slot.state is not SlotState.CLASHING:
+                _log.error("slots clash, none of them is served", why=found[slot.slot_id])
+                wanted = replace(wanted, state=SlotState.CLASHING)
+            elif slot.slot_id not in found and slot.state is SlotState.CLASHING:
+                wanted = replace(wanted, state=SlotState.LEASED if slot.job_uuid else SlotState.READY)
+            if wanted != slot:
+                repairs.append(wanted)
+        return repairs
 
 
 def _chunks(moves: Sequence[Move]) -> Iterator[Sequence[Move]]:
