@@ -5,10 +5,12 @@ import sys
 import typer
 
 from horde_agents import __version__
-from horde_agents.cli import agents, demo, devchain, doctor, jobs
+from horde_agents.cli import agents, demo, devchain, doctor, jobs, placement, pool
 from horde_agents.clients.chain import ChainFault
 from horde_agents.clients.facilitator import FacilitatorFault
 from horde_agents.jobs.classes import ClassesWrong
+from horde_agents.placement.coordination import CoordinationAway, CoordinationDenied
+from horde_agents.placement.orders import OrderRefused
 from horde_agents.protocol.signing import WalletUnreadable
 from horde_agents.runtime.settings import SettingsWrong
 from horde_agents.store.engine import StoreUnusable
@@ -24,6 +26,8 @@ app.add_typer(agents.validator, name="validator")
 app.add_typer(agents.miner, name="miner")
 app.add_typer(agents.executor, name="executor")
 app.add_typer(jobs.app, name="job")
+app.add_typer(placement.app, name="placement")
+app.add_typer(pool.app, name="pool")
 app.add_typer(devchain.app, name="devchain")
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
@@ -45,6 +49,9 @@ _MENDABLE = (
     ClassesWrong,
     demo.DemoFailed,
     devchain.DevchainRefused,
+    CoordinationAway,
+    CoordinationDenied,
+    OrderRefused,
 )
 
 

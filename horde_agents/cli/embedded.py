@@ -92,7 +92,7 @@ def embedded_horde(
     configs = _configs(folder, keys, ports)
     configs |= {name: _miner_config(name, folder, keys[name], ports, slots) for name in miners}
     for name, config in configs.items():
-        _write_config(folder / f"{name}.toml", {**config, **(overrides or {}).get(name, {})})
+        write_config(folder / f"{name}.toml", {**config, **(overrides or {}).get(name, {})})
     with ExitStack() as stack:
         processes = {"devchain": _started("devchain", folder, _devchain(folder, ports))}
         stack.callback(_end_all, processes)
@@ -264,7 +264,8 @@ def _horde(*words: str) -> None:
         raise EmbeddedFailed(f"`horde {' '.join(words)}` failed: {result.stderr.strip()[-300:]}")
 
 
-def _write_config(path: Path, config: Mapping[str, Any]) -> None:
+def write_config(path: Path, config: Mapping[str, Any]) -> None:
+    """Write an agent's settings file."""
     path.write_text("".join(f"{name} = {_toml(value)}\n" for name, value in config.items()))
 
 
