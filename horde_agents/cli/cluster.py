@@ -94,7 +94,7 @@ def cluster_horde(folder: Path, plan: ClusterPlan) -> Iterator[ClusterHorde]:
         for server in servers:
             server.wait_ready()
         for node in nodes.values():
-            stack.callback(node.process.stop)
+            stack.callback(node.end)
             node.start()
         stack.callback(end_all_jobs, nomad)
         for node in nodes.values():

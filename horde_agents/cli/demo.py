@@ -10,16 +10,22 @@ import tempfile
 import time
 import urllib.request
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from horde_agents.cli import placement
+from horde_agents.cli.cluster import GPU_CLASS, ClusterHorde, ClusterPlan, ProgramMissing, cluster_horde
 from horde_agents.cli.embedded import EmbeddedFailed, EmbeddedHorde, embedded_horde
 from horde_agents.cli.jobs import print_job
 from horde_agents.clients.facilitator import facilitator_client
+from horde_agents.placement.holders import ALL
 from horde_agents.protocol.signing import KeypairSigner
 from horde_agents.receipts.pages import page_of
+from horde_agents.testing.nomad_server import FakeGpu
+from horde_agents.testing.server_process import ServerNotUp
 
 IMAGE: Final = "127.0.0.1:5001/horde/job:1"
 _SCRIPT: Final = 'echo "Hello, $NAME, from $(hostname)"; cat /volume/poem.txt | tee /artifacts/poem.txt; id'
@@ -30,6 +36,9 @@ class DemoFailed(Exception):
 
 
 def demo(
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Executors on a real Nomad, placement in a real Consul.")
+    ] = False,
     keep: Annotated[bool, typer.Option(help="Leave databases, keys and logs in their folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the finished job as JSON.")] = False,
 ) -> None:
@@ -37,19 +46,18 @@ def demo(
     folder = Path(tempfile.mkdtemp(prefix="horde-demo-"))
     begun = time.monotonic()
     try:
-        with embedded_horde(folder) as horde:
-            typer.echo(
-                f"devchain, facilitator, validator and miner are ready ({time.monotonic() - begun:.1f} s)",
-                err=True,
-            )
-            job = asyncio.run(_send(horde))
-            receipts = _receipts(horde)
+        with ExitStack() as stack:
+            horde, running = _started(folder, stack, cluster=cluster)
+            typer.echo(f"{_what_runs(running)} are ready ({time.monotonic() - begun:.1f} s)", err=True)
+            job, receipts = _one_job(horde, running)
+            if not as_json:
+                _show(job, receipts)
+            _check(job, receipts)
+            if running is not None and not as_json:
+                _show_dance(running)
         if as_json:
             typer.echo(json.dumps({"job": job, "receipts": receipts}))
-        else:
-            _show(job, receipts)
-        _check(job, receipts)
-    except EmbeddedFailed as error:
+    except (EmbeddedFailed, ServerNotUp, ProgramMissing) as error:
         keep = True
         raise DemoFailed(str(error)) from error
     finally:
@@ -63,9 +71,58 @@ def demo(
         )
 
 
-async def _send(horde: EmbeddedHorde) -> dict[str, Any]:
+def _started(folder: Path, stack: ExitStack, *, cluster: bool) -> tuple[EmbeddedHorde, ClusterHorde | None]:
+    if not cluster:
+        return stack.enter_context(embedded_horde(folder)), None
+    typer.echo("starting Consul, Nomad, two gpu nodes and the agents (about 15 s) …", err=True)
+    gpus = {f"gpu{node}": [FakeGpu(f"GPU-{node}{letter}") for letter in "abc"] for node in (1, 2)}
+    overrides = {"miner": {"dance_largest_share": 0.5}}
+    running = stack.enter_context(
+        cluster_horde(folder, ClusterPlan(gpus, {GPU_CLASS: ALL}, overrides=overrides))
+    )
+    return running.horde, running
+
+
+def _what_runs(cluster: ClusterHorde | None) -> str:
+    if cluster is None:
+        return "devchain, facilitator, validator and miner"
+    return f"Nomad ({cluster.nomad[0].url}/ui), Consul ({cluster.consul[0].url}/ui), devchain and agents"
+
+
+def _one_job(
+    horde: EmbeddedHorde, cluster: ClusterHorde | None
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    known = _published(horde)
+    job = asyncio.run(_send(horde, GPU_CLASS if cluster else "always_on.test"))
+    return job, _receipts(horde, len(known))
+
+
+def _show_dance(cluster: ClusterHorde) -> None:
+    """Who has which slots, before and after a dance that restarts no holder."""
+    config = cluster.horde.folder / "miner.toml"
+    holders = _holders(cluster)
+    typer.echo("\n$ horde placement show")
+    placement.show(config)
+    typer.echo("\n$ horde placement dance")
+    placement.dance(config, 60.0)
+    typer.echo("\n$ horde placement show")
+    placement.show(config)
+    if _holders(cluster) != holders:
+        raise DemoFailed("the dance restarted a holder")
+    job, receipts = _one_job(cluster.horde, cluster)
+    _check(job, receipts)
+    typer.echo(f"\nThe {len(holders)} holders are the same allocations as before; another job has completed.")
+
+
+def _holders(cluster: ClusterHorde) -> list[str]:
+    """The running allocations."""
+    with urllib.request.urlopen(f"{cluster.nomad[0].url}/v1/allocations", timeout=5) as reply:  # noqa: S310
+        return sorted(row["ID"] for row in json.load(reply) if row["ClientStatus"] == "running")
+
+
+async def _send(horde: EmbeddedHorde, executor_class: str) -> dict[str, Any]:
     request = {
-        "executor_class": "always_on.test",
+        "executor_class": executor_class,
         "docker_image": IMAGE,
         "args": ["sh", "-c", _SCRIPT],
         "env": {"NAME": "world"},
@@ -94,14 +151,18 @@ def _poem() -> str:
     return base64.b64encode(packed.getvalue()).decode()
 
 
-def _receipts(horde: EmbeddedHorde) -> list[dict[str, Any]]:
-    """All three receipts, as any validator reads them from the miner's pages."""
+def _receipts(horde: EmbeddedHorde, known: int) -> list[dict[str, Any]]:
+    """The newest job's three receipts, once they are beside the ``known`` ones of before."""
     deadline = time.monotonic() + 10
-    while True:
-        found = [line for page in _pages() for line in _page(horde.miner, page)]
-        if len(found) >= 3 or time.monotonic() > deadline:
-            return found
+    while len(found := _published(horde)) < known + 3 and time.monotonic() < deadline:
         time.sleep(0.1)
+    return found[known:]
+
+
+def _published(horde: EmbeddedHorde) -> list[dict[str, Any]]:
+    """All receipts, oldest first, as any validator reads them from the miners' pages."""
+    found = [line for miner in horde.miners.values() for page in _pages() for line in _page(miner, page)]
+    return sorted(found, key=lambda line: str(line["payload"]["timestamp"]))
 
 
 def _pages() -> tuple[int, int]:
