@@ -6,7 +6,7 @@ TESTS  ?= tests
 CODE   := horde_agents tests tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test check bench format lock stop clean
+.PHONY: help setup tools demo cluster test check bench format lock stop clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -20,6 +20,10 @@ tools: ## build the pinned Nomad, Consul and versitygw unless they are here (min
 demo: ## a real Docker job through all four agents
 	@$(SETUP) demo
 	@$(BIN)/horde demo
+
+cluster: ## the same with executors on a real Nomad and placement in a real Consul
+	@$(SETUP) cluster
+	@$(BIN)/horde demo --cluster
 
 test: ## all tests; some of them: make test TESTS=tests/unit
 	@$(SETUP) test

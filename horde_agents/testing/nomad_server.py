@@ -80,16 +80,20 @@ class NomadServer:
         self.process.start()
 
     def wait_ready(self) -> None:
-        """Wait until the cluster has a leader.
+        """Wait until the cluster has a leader and its keys: a node that comes earlier is refused for 25 s.
 
         Raises:
             ServerNotUp: it ended, or there is no leader in time.
         """
-        _wait(self.has_leader, self.process, "Nomad has no leader")
+        _wait(self._takes_nodes, self.process, "Nomad has no leader, or no keys,")
 
     def has_leader(self) -> bool:
         """Whether this server knows a leader."""
         return bool(self.leader())
+
+    def _takes_nodes(self) -> bool:
+        keys = _get(f"{self.url}/.well-known/jwks.json") if self.has_leader() else None
+        return bool(keys and keys["keys"])
 
     def leader(self) -> str:
         """The leader's RPC address; empty when there is none."""
