@@ -1,0 +1,174 @@
+"""A real Nomad with one gpu node on loopback: fake GPUs, raw_exec and Docker, services in a real Consul."""
+
+import json
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from horde_agents.testing.consul_server import ConsulServer, ServerProcess, free_ports
+from tools.setup.servers import FAKE_GPUS, NOMAD, program
+
+GPUS = [
+    {"uuid": f"GPU-{number}", "name": "NVIDIA RTX A6000", "memory_mib": 49140, "driver_version": "580.95.05"}
+    for number in range(3)
+]
+#: Neither other tests' images nor their containers are this client's.
+PLUGINS = """
+plugin "raw_exec" {
+  config {
+    enabled = true
+  }
+}
+plugin "docker" {
+  config {
+    gc {
+      image = false
+      dangling_containers {
+        enabled = false
+      }
+    }
+  }
+}
+plugin "horde-fake-gpus" {}
+"""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class GpuNode:
+    """Nomad's HTTP interface, as far as these tests ask it."""
+
+    url: str
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """Nomad's answer; raises OSError where there is none or a refusal."""
+        return json.loads(self.text(method, path, body) or "null")
+
+    def text(self, method: str, path: str, body: object = None) -> str:
+        """The answer as it came."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/v1/{path}", data, method=method)
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            return str(reply.read().decode())
+
+    def run(self, job: dict[str, Any]) -> None:
+        """Register a job."""
+        self.call("POST", "jobs", {"Job": job})
+
+    def allocation(self, nomad_job: str) -> dict[str, Any] | None:
+        """The allocation of the job as it was registered last."""
+        version = self.call("GET", f"job/{nomad_job}")["Version"]
+        found = self.call("GET", f"job/{nomad_job}/allocations")
+        return next((each for each in found if each["JobVersion"] == version), None)
+
+    def ended(self, nomad_job: str) -> dict[str, Any]:
+        """The job's allocation once it has ended."""
+        return until(lambda: over(self.allocation(nomad_job)), f"{nomad_job} ends")
+
+    def log(self, nomad_job: str, task: str, stream: str = "stdout") -> str:
+        """What the job's newest allocation has written."""
+        allocation = self.allocation(nomad_job)
+        assert allocation is not None
+        where = f"client/fs/logs/{allocation['ID']}"
+        return self.text("GET", f"{where}?task={task}&type={stream}&plain=true&origin=start")
+
+
+def over(allocation: dict[str, Any] | None) -> dict[str, Any] | None:
+    return allocation if allocation and allocation["ClientStatus"] in {"complete", "failed"} else None
+
+
+def until(condition: Callable[[], T | None], what: str, wait_s: float = 60) -> T:
+    """The first answer of ``condition`` that counts as true."""
+    deadline_s = time.monotonic() + wait_s
+    why: object = None
+    while time.monotonic() < deadline_s:
+        try:
+            if answer := condition():
+                return answer
+        except urllib.error.HTTPError as error:
+            error.close()
+            why = error
+        except OSError as error:
+            why = error
+        time.sleep(0.2)
+    raise AssertionError(f"not within {wait_s:.0f} s: {what} ({why})")
+
+
+@pytest.fixture(scope="session")
+def gpu_node(consul_server: ConsulServer) -> Iterator[GpuNode]:
+    # a short path: sockets in an allocation's directory may have no more than 108 characters
+    with tempfile.TemporaryDirectory(prefix="hn-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "gpus.json").write_text(json.dumps(GPUS))
+        http, rpc, serf = free_ports(3)
+        (folder / "nomad.json").write_text(json.dumps(_config(folder, http, rpc, serf, consul_server.url)))
+        (folder / "plugins.hcl").write_text(PLUGINS)
+        files = [f"-config={folder / file}" for file in ("nomad.json", "plugins.hcl")]
+        words = [str(program(NOMAD)), "agent", *files]
+        nomad = ServerProcess(words, folder / "log", {"HORDE_FAKE_GPUS": str(folder / "gpus.json")})
+        node = GpuNode(f"http://127.0.0.1:{http}")
+        nomad.start()
+        try:
+            until(lambda: _is_fit(node, nomad), f"a gpu node with devices and Docker; see {nomad.log}")
+            yield node
+            _empty(node)
+        finally:
+            nomad.stop(signal.SIGKILL)
+            _unmount(folder)
+
+
+def _config(folder: Path, http: int, rpc: int, serf: int, consul_url: str) -> dict[str, Any]:
+    return {
+        "name": "gpu-node",
+        "bind_addr": "127.0.0.1",
+        "advertise": dict.fromkeys(("http", "rpc", "serf"), "127.0.0.1"),
+        "data_dir": str(folder / "data"),
+        "plugin_dir": str(program(FAKE_GPUS).parent),
+        "ports": {"http": http, "rpc": rpc, "serf": serf},
+        "disable_update_check": True,
+        "consul": {"address": consul_url.removeprefix("http://")},
+        "server": {"enabled": True, "bootstrap_expect": 1, "raft_multiplier": 1},
+        "client": {
+            "enabled": True,
+            "node_pool": "horde-gpu",
+            "servers": [f"127.0.0.1:{rpc}"],
+            "host_network": [{"loopback": {"cidr": "127.0.0.0/8"}}],
+            "max_kill_timeout": "2m",
+            "options": {"fingerprint.denylist": "env_aws,env_gce,env_azure,env_digitalocean"},
+        },
+    }
+
+
+def _is_fit(node: GpuNode, nomad: ServerProcess) -> bool:
+    nomad.check_runs()
+    (one,) = node.call("GET", "nodes?resources=true") or [None]
+    return bool(
+        one
+        and one["Status"] == "ready"
+        and one["NodeResources"]["Devices"]
+        and all(one["Drivers"].get(driver, {}).get("Healthy") for driver in ("raw_exec", "docker"))
+    )
+
+
+def _empty(node: GpuNode) -> None:
+    """End what still runs, and have its directories removed: they have mounts."""
+    for job in node.call("GET", "jobs"):
+        node.call("DELETE", f"job/{job['ID']}?purge=true")
+    until(lambda: all(map(over, node.call("GET", "allocations"))), "all allocations end")
+    node.call("PUT", "system/gc")
+    until(lambda: not node.call("GET", "allocations"), "allocations are forgotten")
+
+
+def _unmount(folder: Path) -> None:
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in (each for each in mounts if each.startswith(f"{folder}/")):
+        subprocess.run(["umount", "--lazy", mount], check=False)
