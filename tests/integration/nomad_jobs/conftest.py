@@ -40,6 +40,7 @@ plugin "docker" {
 }
 plugin "horde-fake-gpus" {}
 """
+SERVER = {"enabled": True, "bootstrap_expect": 1, "raft_multiplier": 1}
 T = TypeVar("T")
 
 
@@ -51,12 +52,12 @@ class GpuNode:
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """Nomad's answer; raises OSError where there is none or a refusal."""
-        return json.loads(self.text(method, path, body) or "null")
+        return json.loads(self.text(method, f"v1/{path}", body) or "null")
 
     def text(self, method: str, path: str, body: object = None) -> str:
         """The answer as it came."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/v1/{path}", data, method=method)
+        request = urllib.request.Request(f"{self.url}/{path}", data, method=method)
         with urllib.request.urlopen(request, timeout=10) as reply:
             return str(reply.read().decode())
 
@@ -78,7 +79,7 @@ class GpuNode:
         """What the job's newest allocation has written."""
         allocation = self.allocation(nomad_job)
         assert allocation is not None
-        where = f"client/fs/logs/{allocation['ID']}"
+        where = f"v1/client/fs/logs/{allocation['ID']}"
         return self.text("GET", f"{where}?task={task}&type={stream}&plain=true&origin=start")
 
 
@@ -109,47 +110,63 @@ def gpu_node(consul_server: ConsulServer) -> Iterator[GpuNode]:
     with tempfile.TemporaryDirectory(prefix="hn-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "gpus.json").write_text(json.dumps(GPUS))
-        http, rpc, serf = free_ports(3)
-        (folder / "nomad.json").write_text(json.dumps(_config(folder, http, rpc, serf, consul_server.url)))
         (folder / "plugins.hcl").write_text(PLUGINS)
-        files = [f"-config={folder / file}" for file in ("nomad.json", "plugins.hcl")]
-        words = [str(program(NOMAD)), "agent", *files]
-        nomad = ServerProcess(words, folder / "log", {"HORDE_FAKE_GPUS": str(folder / "gpus.json")})
+        (http, rpc, serf), (own, *others) = free_ports(3), free_ports(3)
         node = GpuNode(f"http://127.0.0.1:{http}")
-        nomad.start()
+        server = _agent(folder, "server", (http, rpc, serf), consul_server, {"server": SERVER})
+        client = _agent(folder, "client", (own, *others), consul_server, {"client": _client(rpc)})
         try:
-            until(lambda: _is_fit(node, nomad), f"a gpu node with devices and Docker; see {nomad.log}")
+            server.start()
+            # a client that comes before the keys is refused, and waits half a minute before it tries again
+            until(lambda: _has_keys(node, server), f"a server with keys; see {server.log}")
+            client.start()
+            until(lambda: _is_fit(node, client), f"a gpu node; see {client.log}")
             yield node
             _empty(node)
         finally:
-            nomad.stop(signal.SIGKILL)
+            client.stop(signal.SIGKILL)
+            server.stop(signal.SIGKILL)
             _unmount(folder)
 
 
-def _config(folder: Path, http: int, rpc: int, serf: int, consul_url: str) -> dict[str, Any]:
-    return {
+def _agent(
+    folder: Path, name: str, ports: tuple[int, ...], consul: ConsulServer, role: dict[str, Any]
+) -> ServerProcess:
+    config = {
         "name": "gpu-node",
         "bind_addr": "127.0.0.1",
         "advertise": dict.fromkeys(("http", "rpc", "serf"), "127.0.0.1"),
-        "data_dir": str(folder / "data"),
+        "data_dir": str(folder / name),
         "plugin_dir": str(program(FAKE_GPUS).parent),
-        "ports": {"http": http, "rpc": rpc, "serf": serf},
+        "ports": dict(zip(("http", "rpc", "serf"), ports, strict=True)),
         "disable_update_check": True,
-        "consul": {"address": consul_url.removeprefix("http://")},
-        "server": {"enabled": True, "bootstrap_expect": 1, "raft_multiplier": 1},
-        "client": {
-            "enabled": True,
-            "node_pool": "horde-gpu",
-            "servers": [f"127.0.0.1:{rpc}"],
-            "host_network": [{"loopback": {"cidr": "127.0.0.0/8"}}],
-            "max_kill_timeout": "2m",
-            "options": {"fingerprint.denylist": "env_aws,env_gce,env_azure,env_digitalocean"},
-        },
+        "consul": {"address": consul.url.removeprefix("http://")},
+        **role,
+    }
+    (folder / f"{name}.json").write_text(json.dumps(config))
+    files = [f"-config={folder / file}" for file in (f"{name}.json", "plugins.hcl")]
+    environment = {"HORDE_FAKE_GPUS": str(folder / "gpus.json")}
+    return ServerProcess([str(program(NOMAD)), "agent", *files], folder / f"{name}.log", environment)
+
+
+def _client(server_port: int) -> dict[str, Any]:
+    return {
+        "enabled": True,
+        "node_pool": "horde-gpu",
+        "servers": [f"127.0.0.1:{server_port}"],
+        "host_network": [{"loopback": {"cidr": "127.0.0.0/8"}}],
+        "max_kill_timeout": "2m",
+        "options": {"fingerprint.denylist": "env_aws,env_gce,env_azure,env_digitalocean"},
     }
 
 
-def _is_fit(node: GpuNode, nomad: ServerProcess) -> bool:
-    nomad.check_runs()
+def _has_keys(node: GpuNode, server: ServerProcess) -> bool:
+    server.check_runs()
+    return bool(json.loads(node.text("GET", ".well-known/jwks.json"))["keys"])
+
+
+def _is_fit(node: GpuNode, client: ServerProcess) -> bool:
+    client.check_runs()
     (one,) = node.call("GET", "nodes?resources=true") or [None]
     return bool(
         one
