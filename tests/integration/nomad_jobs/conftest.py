@@ -1,12 +1,14 @@
-"""A real Nomad with one gpu node on loopback: fake GPUs, raw_exec and Docker, services in a real Consul."""
+"""A real Nomad with one gpu node on loopback: fake GPUs, raw_exec, Docker, and a Consul with ACLs."""
 
 import json
+import os
 import signal
 import subprocess
 import tempfile
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any, TypeVar
 import pytest
 
 from horde_agents.testing.consul_server import ConsulServer, ServerProcess, free_ports
-from tools.setup.servers import FAKE_GPUS, NOMAD, program
+from tools.setup.servers import CONSUL, FAKE_GPUS, NOMAD, program
 
 GPUS = [
     {"uuid": f"GPU-{number}", "name": "NVIDIA RTX A6000", "memory_mib": 49140, "driver_version": "580.95.05"}
@@ -41,6 +43,8 @@ plugin "docker" {
 plugin "horde-fake-gpus" {}
 """
 SERVER = {"enabled": True, "bootstrap_expect": 1, "raft_multiplier": 1}
+#: Consul's management token in these tests.
+TOKEN = str(uuid.uuid4())
 T = TypeVar("T")
 
 
@@ -105,7 +109,20 @@ def until(condition: Callable[[], T | None], what: str, wait_s: float = 60) -> T
 
 
 @pytest.fixture(scope="session")
-def gpu_node(consul_server: ConsulServer) -> Iterator[GpuNode]:
+def locked_consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
+    """A Consul that refuses whoever has no token."""
+    acl = {"enabled": True, "default_policy": "deny", "tokens": {"initial_management": TOKEN, "agent": TOKEN}}
+    server = ConsulServer(program(CONSUL), tmp_path_factory.mktemp("consul"), extra={"acl": acl})
+    server.start()
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.process.stop()
+
+
+@pytest.fixture(scope="session")
+def gpu_node(locked_consul: ConsulServer) -> Iterator[GpuNode]:
     # a short path: sockets in an allocation's directory may have no more than 108 characters
     with tempfile.TemporaryDirectory(prefix="hn-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -113,12 +130,13 @@ def gpu_node(consul_server: ConsulServer) -> Iterator[GpuNode]:
         (folder / "plugins.hcl").write_text(PLUGINS)
         (http, rpc, serf), (own, *others) = free_ports(3), free_ports(3)
         node = GpuNode(f"http://127.0.0.1:{http}")
-        server = _agent(folder, "server", (http, rpc, serf), consul_server, {"server": SERVER})
-        client = _agent(folder, "client", (own, *others), consul_server, {"client": _client(rpc)})
+        server = _agent(folder, "server", (http, rpc, serf), locked_consul, {"server": SERVER})
+        client = _agent(folder, "client", (own, *others), locked_consul, {"client": _client(rpc)})
         try:
             server.start()
             # a client that comes before the keys is refused, and waits half a minute before it tries again
             until(lambda: _has_keys(node, server), f"a server with keys; see {server.log}")
+            _let_jobs_log_in(locked_consul, node)
             client.start()
             until(lambda: _is_fit(node, client), f"a gpu node; see {client.log}")
             yield node
@@ -140,7 +158,7 @@ def _agent(
         "plugin_dir": str(program(FAKE_GPUS).parent),
         "ports": dict(zip(("http", "rpc", "serf"), ports, strict=True)),
         "disable_update_check": True,
-        "consul": {"address": consul.url.removeprefix("http://")},
+        "consul": {"address": consul.url.removeprefix("http://"), "token": TOKEN},
         **role,
     }
     (folder / f"{name}.json").write_text(json.dumps(config))
@@ -158,6 +176,20 @@ def _client(server_port: int) -> dict[str, Any]:
         "max_kill_timeout": "2m",
         "options": {"fingerprint.denylist": "env_aws,env_gce,env_azure,env_digitalocean"},
     }
+
+
+def _let_jobs_log_in(consul: ConsulServer, node: GpuNode) -> None:
+    """What an operator does once: Consul takes the identities that Nomad gives to allocations."""
+    command: list[str | Path] = [
+        program(NOMAD),
+        "setup",
+        "consul",
+        "-y",
+        "-jwks-url",
+        f"{node.url}/.well-known/jwks.json",
+    ]
+    environment = {**os.environ, "CONSUL_HTTP_ADDR": consul.url, "CONSUL_HTTP_TOKEN": TOKEN}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
 
 
 def _has_keys(node: GpuNode, server: ServerProcess) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from horde_agents.testing.consul_server import ConsulServer
-from tests.integration.nomad_jobs.conftest import GpuNode, until
+from tests.integration.nomad_jobs.conftest import TOKEN, GpuNode, until
 from tools.nomad_specs import parsed
 
 pytestmark = pytest.mark.docker
@@ -19,6 +19,7 @@ URL = "postgresql://u:p&q@db/horde"
 #: Says what the container is like, then answers /healthz and /readyz.
 PROGRAM = """
 id -u; ls -ln /secrets; cat /secrets/miner.toml; cat /secrets/hotkey; cat /secrets/consul_ca
+echo consul token $(cat /secrets/consul.token)
 grep -E 'CapBnd|NoNewPrivs' /proc/self/status
 touch /x; touch /scratch/x && echo scratch is writable; mkdir "$HORDE_MINER_DATA_DIR" && echo data is writable
 mkdir /scratch/www; echo ok >/scratch/www/healthz; echo ok >/scratch/www/readyz
@@ -28,7 +29,7 @@ exec busybox httpd -f -p $HORDE_MINER_OPERATOR_HOST:$HORDE_MINER_OPERATOR_PORT -
 
 
 def stand_in(job_image: str) -> dict[str, Any]:
-    given = {"uid": 7, "image": job_image, "consul_acl": False, "port": 0, "secret_files": ["consul_ca"]}
+    given = {"uid": 7, "image": job_image, "port": 0, "secret_files": ["consul_ca"]}
     job = parsed("miner", {**given, "executor_port": 28443})
     job["NodePool"] = "horde-gpu"  # the only node here
     job["Update"]["MinHealthyTime"] = 10**9
@@ -42,8 +43,14 @@ def stand_in(job_image: str) -> dict[str, Any]:
     return job
 
 
+def asked(consul: ConsulServer, path: str, token: str) -> Any:
+    request = urllib.request.Request(f"{consul.url}/v1/{path}", headers={"X-Consul-Token": token})
+    with urllib.request.urlopen(request, timeout=5) as reply:
+        return json.loads(reply.read())
+
+
 def test_miner_runs_without_rights_reads_its_secrets_and_is_found_in_consul(
-    gpu_node: GpuNode, consul_server: ConsulServer, job_image: str
+    gpu_node: GpuNode, locked_consul: ConsulServer, job_image: str
 ) -> None:
     items = {"hotkey": '{"secretSeed": "0x01"}\n', "database_url": f"{URL}\n", "consul_ca": "the authority\n"}
     gpu_node.call("PUT", "var/nomad/jobs/miner-7", {"Items": items})
@@ -61,7 +68,7 @@ def test_miner_runs_without_rights_reads_its_secrets_and_is_found_in_consul(
     said = gpu_node.log("miner-7", "miner").splitlines()
     assert said[0] == "10001"
     modes = {line.split()[-1]: (line.split()[0], line.split()[2]) for line in said if line.startswith("-r")}
-    for file in ("hotkey", "miner.toml", "consul_ca"):
+    for file in ("hotkey", "miner.toml", "consul_ca", "consul.token"):
         assert modes[file] == ("-r--------", "10001"), modes
     assert f"database_url = {json.dumps(URL)}".replace("&", "\\u0026") in said
     assert '{"secretSeed": "0x01"}' in said
@@ -72,7 +79,9 @@ def test_miner_runs_without_rights_reads_its_secrets_and_is_found_in_consul(
     address, port, executor_port = listens.removeprefix("listens on ").split(", ")
     assert (address, executor_port) == ("127.0.0.1", "28443")
     assert 20000 <= int(port) <= 32000  # Nomad's own range
-    with urllib.request.urlopen(f"{consul_server.url}/v1/health/service/horde-miner", timeout=5) as reply:
-        (found,) = json.loads(reply.read())
+    (found,) = asked(locked_consul, "health/service/horde-miner", TOKEN)
     assert {"horde": "horde", "uid": "7", "version": "unknown"}.items() <= found["Service"]["Meta"].items()
     assert all(check["Status"] == "passing" for check in found["Checks"])
+    (token,) = (line.split()[-1] for line in said if line.startswith("consul token"))
+    (own,) = asked(locked_consul, "acl/token/self", token)["Roles"]
+    assert own["Name"] == "nomad-default-tasks"
