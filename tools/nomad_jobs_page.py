@@ -41,10 +41,11 @@ that job's allocations can read. They become files in the task's secrets directo
 | `hotkey` | validator, miner | `/secrets/hotkey`: the text of the wallet's unencrypted hotkey file |
 | what `secret_files` names | all agents | `/secrets/<item>`, such as the certificates that Consul asks for |
 
-The agent restarts when its variable changes. The miner's tokens are made and renewed by Nomad: `/secrets/nomad_token`, which may do what the
-ACL policy of the job allows (`nomad acl policy apply -namespace default -job miner-7 horde-miner policy.hcl`, with `submit-job`,
-`dispatch-job` and `read-job`), and `/secrets/consul.token` from Consul's method `nomad-workloads` (`nomad setup consul`). Nomad puts the
-Consul token into the task's environment as well.
+The agent restarts when its variable changes. The miner's two tokens come from Nomad. `/secrets/nomad_token` holds as long as its allocation
+and may do what the ACL policy of the job allows: `nomad acl policy apply -namespace default -job miner-7 horde-miner policy.hcl`, with
+`submit-job`, `dispatch-job` and `read-job`. Who may submit jobs may run anything on gpu nodes, so give holders a namespace in which nothing
+else runs. `/secrets/consul.token` comes from Consul's method `nomad-workloads` (`nomad setup consul`); Nomad puts the same token into
+the task's environment, too.
 
 ## What the machines need
 
@@ -53,6 +54,7 @@ Consul token into the task's environment as well.
 | all clients | `max_kill_timeout` of at least `drain_s` + 15 s, and of a holder's `kill_timeout` | Nomad's default of 30 s would cut running jobs off |
 | agents' machines | `host_network "loopback" { cidr = "127.0.0.0/8" }`, or another network named in `operator_network` | metrics and health listen apart from the public port |
 | agents' machines | a user `horde` with the number of `user_id`, which the image has, too | else Nomad leaves a token file readable for everybody |
+| the agents' image | the program `horde`, the user `horde`, and `/tmp` with mode 1777 | an older runc gives the tmpfs the mode that `/tmp` has in the image |
 | agents' machines | a Consul agent, in which Nomad registers services | agents are found and checked there |
 | gpu nodes | `node_pool = "horde-gpu"` and the driver `raw_exec` | holders use the node's own Docker daemon |
 | gpu nodes | a user `horde` that may use Docker, and owns `/var/lib/horde/slots` | holders run as it |
