@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from horde_agents.clients.cluster_tls import ClusterTrust
 from horde_agents.clients.token_file import TokenFile
 
 _CONNECT_S: Final = 3.0
@@ -86,10 +86,13 @@ class ClusterHttp:
     token_header: str
     _session: aiohttp.ClientSession | None = None
     _token: TokenFile = field(init=False)
+    _trust: ClusterTrust = field(init=False)
     _first: int = 0
 
     def __post_init__(self) -> None:
-        self._token = TokenFile(self.address.token_file)
+        address = self.address
+        self._token = TokenFile(address.token_file)
+        self._trust = ClusterTrust(address.ca_file, address.certificate_file, address.key_file)
 
     async def ask(
         self,
@@ -111,7 +114,8 @@ class ClusterHttp:
             ServerDenied: 401 or 403.
             ServerRefused: any other answer.
         """
-        request["headers"] = self.headers()
+        # a redirection would take the token to wherever it points
+        request |= {"headers": self.headers(), "allow_redirects": False}
         urls = self._in_turn()
         away, repeated = ServerAway(f"No address of {self.product} is set."), False
         for url in urls:
@@ -144,9 +148,17 @@ class ClusterHttp:
         return {self.token_header: token} if token else {}
 
     def session(self) -> aiohttp.ClientSession:
-        """The connections to it, also for a stream of the caller's own."""
+        """The connections to it, also for a stream of the caller's own.
+
+        Raises:
+            ServerDenied: the certificates cannot be read.
+        """
+        try:
+            trust = self._trust.context()
+        except ValueError as error:
+            raise ServerDenied(f"{self.product} cannot be spoken to: {error}.") from error
         if self._session is None:
-            connector = aiohttp.TCPConnector(ssl=self._trust(), limit=0)
+            connector = aiohttp.TCPConnector(ssl=trust, limit=0)
             self._session = aiohttp.ClientSession(connector=connector)
         return self._session
 
@@ -180,20 +192,6 @@ class ClusterHttp:
         async with self.session().request(method, url, middlewares=(counted,), **request) as reply:
             body = await reply.text(errors="replace") if as_text else await _body(reply)
             return Answer(reply.status, reply.headers, body, sent > 1)
-
-    def _trust(self) -> ssl.SSLContext:
-        address = self.address
-        try:
-            context = ssl.create_default_context(cafile=str(address.ca_file) if address.ca_file else None)
-            if address.certificate_file is not None:
-                context.load_cert_chain(address.certificate_file, address.key_file)
-        except OSError as error:
-            files = [address.ca_file, address.certificate_file, address.key_file]
-            named = ", ".join(str(file) for file in files if file)
-            raise ServerDenied(
-                f"The certificates for {self.product} cannot be read ({named}): {error}."
-            ) from error
-        return context
 
     def _judged(self, answer: Answer, url: str, accept: tuple[int, ...]) -> Answer:
         if answer.status in accept:

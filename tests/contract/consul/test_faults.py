@@ -4,6 +4,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -210,3 +211,16 @@ async def test_client_that_was_closed_opens_its_connections_again() -> None:
 async def test_no_address_is_an_outage() -> None:
     with pytest.raises(CoordinationAway, match="No address"):
         await ConsulCoordination(ClusterAddress(())).snapshot("a/")
+
+
+async def test_redirection_does_not_carry_the_token_away(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret")
+    elsewhere, seen = _breaks_off_then_refuses(9)
+    async with _server(elsewhere) as thief:
+        moved = f"HTTP/1.1 307 Temporary Redirect\r\nLocation: {thief}/\r\nContent-Length: 0\r\n\r\n"
+        async with _server(_says(moved.encode())) as url:
+            store = ConsulCoordination(ClusterAddress((url,), tmp_path / "token"))
+            with pytest.raises(CoordinationAway, match="307"):
+                await store.snapshot("a/")
+            await store.close()
+    assert seen == []

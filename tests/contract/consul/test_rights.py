@@ -204,3 +204,27 @@ async def test_missing_certificate_file_is_named(secured: Secured, tmp_path: Pat
     with pytest.raises(CoordinationDenied, match=r"cannot be read .*none.pem"):
         await store.snapshot("horde/")
     await store.close()
+
+
+async def test_renewed_certificates_count_in_a_client_that_runs(
+    secured: Secured, tmp_path: Path, consul_program: Path
+) -> None:
+    ours, others = secured.server.certificates, consul_certificates(consul_program, tmp_path / "others")
+    assert ours is not None
+    files = {name: tmp_path / name for name in ("ca_file", "certificate_file", "key_file")}
+
+    def write(ca: Path, certificate: Path, key: Path) -> None:
+        for file, source in zip(files.values(), (ca, certificate, key), strict=True):
+            file.write_bytes(source.read_bytes())
+
+    write(others.ca, others.client, others.client_key)
+    store = ConsulCoordination(secured.address(secured.management, **files))
+    with pytest.raises(CoordinationAway):
+        await store.snapshot("horde/")
+    write(ours.ca, ours.client, ours.client_key)
+    await store.snapshot("horde/")
+    write(ours.ca, ours.client, others.client_key)  # half of the next renewal
+    await store.snapshot("horde/")
+    files["key_file"].unlink()
+    await store.snapshot("horde/")
+    await store.close()
