@@ -16,12 +16,15 @@ from horde_agents.clients.cluster_http import ClusterAddress
 from horde_agents.clients.consul_connection import ConsulConnection
 from horde_agents.placement.coordination import CoordinationAway, CoordinationDenied
 from horde_agents.runtime.backoff import delays_s
+from horde_agents.runtime.clock import monotonic_s
 from horde_agents.runtime.logs import get_logger
 
 #: Seconds between two looks whether a registration still stands.
 LOOK_S: Final = 30.0
+#: Seconds after which it is made again anyway: Consul keeps the token and the check of the last time.
+AGAIN_S: Final = 300.0
 _RETRY_S: Final = (0.5, 30.0)
-_LEAVE_S: Final = 5.0
+_TELL_S: Final = 5.0
 _CHECK_INTERVAL: Final = "10s"
 _CHECK_TIMEOUT: Final = "3s"
 #: A service whose check failed this long is taken out by Consul itself.
@@ -80,35 +83,38 @@ class ConsulCatalogue:
         _, rows = await self._consul.call(lambda consul: consul.catalog.service(service.name))
         return any(row["ServiceID"] == service.service_id for row in rows)
 
-    async def keep_registered(self, service: Service, look_s: float = LOOK_S) -> None:
+    async def keep_registered(
+        self, service: Service, look_s: float = LOOK_S, again_s: float = AGAIN_S
+    ) -> None:
         """Show ``service`` for ever, again whenever it was lost; take it out when cancelled."""
+        due_s = monotonic_s()
         try:
             while True:
                 for delay_s in delays_s(*_RETRY_S, Random()):  # noqa: S311  (spreads retries)
-                    if await self._ensured(service):
+                    if monotonic_s() < due_s and await self._stands(service):
+                        break
+                    if await self._told(service, self.register(service), "entered the catalogue"):
+                        due_s = monotonic_s() + again_s
                         break
                     await asyncio.sleep(delay_s)
                 await asyncio.sleep(look_s)
         finally:
             await self._told(service, self.deregister(service.service_id), "left the catalogue")
 
-    async def _ensured(self, service: Service) -> bool:
+    async def _stands(self, service: Service) -> bool:
         try:
-            if await self.shows(service):
-                return True
-        except (CoordinationAway, CoordinationDenied) as error:
-            _log.warning("catalogue cannot be read", service=service.service_id, why=str(error))
+            return await self.shows(service)
+        except (CoordinationAway, CoordinationDenied):
             return False
-        return await self._told(service, self.register(service), "entered the catalogue")
 
     async def _told(self, service: Service, change: Awaitable[None], what: str) -> bool:
         try:
-            async with asyncio.timeout(_LEAVE_S):
+            async with asyncio.timeout(_TELL_S):
                 await change
         except (CoordinationAway, CoordinationDenied, TimeoutError) as error:
             _log.warning(f"not {what}", service=service.service_id, why=str(error))
             return False
-        _log.info(what, service=service.service_id)
+        _log.debug(what, service=service.service_id)
         return True
 
 

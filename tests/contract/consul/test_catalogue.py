@@ -106,6 +106,20 @@ async def test_lost_registration_is_made_again_and_ends_with_the_agent(
     assert not await catalogue.shows(_SERVICE)
 
 
+async def test_health_check_that_was_lost_is_made_again(
+    catalogue: ConsulCatalogue, plain: ConsulConnection
+) -> None:
+    async def checked() -> bool:
+        return "service:miner-5F" in await plain.call(lambda consul: consul.agent.checks())
+
+    keeping = asyncio.create_task(catalogue.keep_registered(_SERVICE, look_s=0.2, again_s=0.5))
+    await until(checked)
+    await plain.call(lambda consul: consul.agent.check.deregister("service:miner-5F"))
+    await until(checked)
+    keeping.cancel()
+    await asyncio.wait([keeping])
+
+
 async def test_leaving_while_consul_is_away_takes_no_longer_than_it_must(
     catalogue: ConsulCatalogue, own_server: ConsulServer
 ) -> None:
