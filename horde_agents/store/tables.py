@@ -43,6 +43,20 @@ class Instant(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
 
 
+class Name(TypeDecorator[str]):
+    """A name that a peer may choose, to be stored or only looked for.
+
+    PostgreSQL takes no NUL, and answers even a question that holds one with an error: it is replaced, so
+    such a name is found nowhere.
+    """
+
+    impl = String  # type: ignore[mutable-override]  # as SQLAlchemy documents it
+    cache_ok = True  # type: ignore[mutable-override]  # as SQLAlchemy documents it
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:  # noqa: ANN401
+        return value.replace("\0", "\ufffd") if value and "\0" in value else value
+
+
 def _row_id() -> Column[int]:
     return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
 
@@ -52,7 +66,7 @@ jobs = Table(
     "jobs",
     metadata,
     _row_id(),
-    Column("uuid", String(36), nullable=False, unique=True),
+    Column("uuid", Name(36), nullable=False, unique=True),
     Column("owner_hotkey", String(64), nullable=False),
     Column("signatory", String(64), nullable=False),
     Column("timestamp_ns", BigInteger, nullable=False),
@@ -60,7 +74,7 @@ jobs = Table(
     Column("signed_sha256", String(64), nullable=False),
     Column("request_json", Text, nullable=False),
     Column("validator_hotkey", String(64), nullable=False),
-    Column("tag", String(255), nullable=False, default=""),
+    Column("tag", Name(255), nullable=False, default=""),
     Column("state", String(32), nullable=False),
     Column("sequence", Integer, nullable=False),
     Column("created_at", Instant, nullable=False),
@@ -74,7 +88,7 @@ jobs = Table(
 job_events = Table(
     "job_events",
     metadata,
-    Column("subject_uuid", String(36), primary_key=True),
+    Column("subject_uuid", Name(36), primary_key=True),
     Column("sequence", Integer, primary_key=True),
     Column("kind", String(32), nullable=False),
     Column("payload_json", Text, nullable=False),
@@ -86,8 +100,8 @@ attempts = Table(
     "attempts",
     metadata,
     _row_id(),
-    Column("uuid", String(36), nullable=False, unique=True),
-    Column("job_uuid", String(36), nullable=False, index=True),
+    Column("uuid", Name(36), nullable=False, unique=True),
+    Column("job_uuid", Name(36), nullable=False, index=True),
     Column("miner_hotkey", String(64), nullable=False),
     Column("validator_hotkey", String(64), nullable=False),
     Column("executor_class", String(64), nullable=False),
@@ -114,7 +128,7 @@ receipts = Table(
     "receipts",
     metadata,
     _row_id(),
-    Column("job_uuid", String(36), nullable=False),
+    Column("job_uuid", Name(36), nullable=False),
     Column("receipt_type", String(32), nullable=False),
     Column("validator_hotkey", String(64), nullable=False),
     Column("miner_hotkey", String(64), nullable=False),
@@ -134,7 +148,7 @@ outbox = Table(
     metadata,
     _row_id(),
     Column("peer", String(255), nullable=False, index=True),
-    Column("subject_uuid", String(36), nullable=False),
+    Column("subject_uuid", Name(36), nullable=False),
     Column("message_json", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
 )
@@ -161,7 +175,7 @@ nonces = Table(
 cheat_reports = Table(
     "cheat_reports",
     metadata,
-    Column("job_uuid", String(36), primary_key=True),
+    Column("job_uuid", Name(36), primary_key=True),
     Column("trusted_job_uuid", String(36), nullable=False),
     Column("details_json", Text, nullable=False),
     Column("signature_json", Text, nullable=False),
@@ -171,7 +185,7 @@ cheat_reports = Table(
 feedback = Table(
     "feedback",
     metadata,
-    Column("job_uuid", String(36), primary_key=True),
+    Column("job_uuid", Name(36), primary_key=True),
     Column("result_correctness", Float, nullable=False),
     Column("expected_duration_s", Float),
     Column("given_at", Instant, nullable=False),
