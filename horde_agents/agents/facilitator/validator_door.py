@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import WSMsgType, web
@@ -37,6 +37,7 @@ from horde_agents.protocol.frames import MAX_FRAME_BYTES, MalformedFrame, render
 from horde_agents.protocol.signing import from_hex, hotkey_of, verify
 from horde_agents.protocol.status_updates import event_of_update
 from horde_agents.runtime.clock import monotonic_s
+from horde_agents.runtime.held_peers import HOLD_S, HeldPeers
 from horde_agents.runtime.logs import get_logger
 
 PATH: Final = "/ws/v0/"
@@ -45,6 +46,16 @@ _PING_S: Final = 60.0
 _AUTH_S: Final = 10.0
 _PUBLIC_KEY_BYTES: Final = 32
 _log = get_logger(__name__)
+
+
+class _NotWelcome(Exception):
+    """An authentication is refused: what to answer, and how to close."""
+
+    def __init__(self, public_key: str, answer: Response, close_code: int) -> None:
+        super().__init__(answer.errors[0].msg)
+        self.public_key = public_key
+        self.answer = answer
+        self.close_code = close_code
 
 
 @dataclass(slots=True)
@@ -56,6 +67,7 @@ class ValidatorDoor:
     stakes: Stakes
     book: JobBook
     submissions: Submissions
+    _held: HeldPeers = field(default_factory=HeldPeers)
 
     async def connected(self, request: web.Request) -> web.WebSocketResponse:
         """The handler of ``PATH``."""
@@ -69,8 +81,12 @@ class ValidatorDoor:
             async with asyncio.timeout(_AUTH_S):
                 link = await self._authenticate(socket, extensions, challenge)
         except TimeoutError:
-            link = None
             await _refuse(socket, error_response("auth.not_authenticated", "No authentication came."), 1008)
+            return socket
+        except _NotWelcome as why:
+            await self._hold(request.remote or "", why)
+            await _refuse(socket, why.answer, why.close_code)
+            return socket
         if link is None:
             return socket
         self.links.add(link)
@@ -114,20 +130,27 @@ class ValidatorDoor:
         frame: V0AuthenticationRequest,
         extensions: frozenset[Extension],
         challenge: str,
-    ) -> Link | None:
+    ) -> Link:
         public_key = from_hex("0x" + frame.public_key.removeprefix("0x"))
         hotkey = hotkey_of(public_key) if len(public_key) == _PUBLIC_KEY_BYTES else None
         if hotkey is None or not self.stakes.is_validator(hotkey):
             refusal = error_response("auth.validator_not_found", f"{hotkey} is no active validator.")
-            await _refuse(socket, refusal, CLOSE_NOT_A_VALIDATOR)
-            return None
+            raise _NotWelcome(frame.public_key[:64], refusal, CLOSE_NOT_A_VALIDATOR)
         if not _signed(frame, hotkey, public_key, challenge if Extension.CHALLENGE in extensions else None):
             refusal = error_response("auth.signature_invalid", "The signature does not hold.")
-            await _refuse(socket, refusal, CLOSE_BAD_SIGNATURE)
-            return None
+            raise _NotWelcome(frame.public_key[:64], refusal, CLOSE_BAD_SIGNATURE)
         await socket.send_str(render(Response(status="success")))
         _log.info("validator linked", peer=hotkey, extensions=sorted(extensions))
         return Link(hotkey, socket, extensions)
+
+    async def _hold(self, address: str, why: "_NotWelcome") -> None:
+        """Let a refused peer wait when it comes again and again; one that is served never waits for it."""
+        peer = (address, why.public_key)
+        is_first = self._held.is_new(peer)
+        if self._held.has_room(peer):
+            self._held.add(peer)
+            if not is_first:
+                await asyncio.sleep(HOLD_S)
 
     async def _receive(self, link: Link) -> None:
         async for message in link.socket:

@@ -1,7 +1,6 @@
 """The validators' side of the miner: authentication, manifest, then one connection's frames in order."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -26,15 +25,10 @@ from horde_agents.protocol.validator_miner import (
     why_not_authenticated,
 )
 from horde_agents.runtime import clock
+from horde_agents.runtime.held_peers import HOLD_S, HeldPeers
 from horde_agents.runtime.logs import get_logger
 
 PATH: Final = "/v0.1/validator_interface/{hotkey}"
-#: A refused peer is held this long, because stock clients come back at once (wire note C.10.3).
-_HOLD_REFUSED_S: Final = 5.0
-#: Refused connections held of one address and key; beyond that its handshake is refused, which makes clients
-#: wait. When very many are held in all, one is the most; a peer that was not refused is always heard.
-_MAX_HELD_EACH: Final = 8
-_MAX_HELD: Final = 256
 _AUTH_S: Final = 10.0
 _PING_S: Final = 60.0
 _log = get_logger(__name__)
@@ -65,14 +59,14 @@ class ValidatorDoor:
     attempts: Attempts
     offers: Offers
     is_draining: Callable[[], bool]
-    _held: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _held: HeldPeers = field(default_factory=HeldPeers)
     _sessions: set[Session] = field(default_factory=set)
 
     async def connected(self, request: web.Request) -> web.WebSocketResponse:
         """The handler of ``PATH``."""
         path_hotkey = request.match_info["hotkey"]
         peer = (request.remote or "", path_hotkey)
-        if self._held[peer] >= (_MAX_HELD_EACH if self._held.total() < _MAX_HELD else 1):
+        if not self._held.has_room(peer):  # a refused handshake makes clients wait
             raise web.HTTPTooManyRequests(text="too many refused connections; wait")
         socket = web.WebSocketResponse(heartbeat=_PING_S, max_msg_size=MAX_FRAME_BYTES)
         await socket.prepare(request)
@@ -113,24 +107,18 @@ class ValidatorDoor:
         return "", frame
 
     async def _refuse(self, socket: web.WebSocketResponse, peer: tuple[str, str], why: str) -> None:
-        """Say why, then hold the connection; the peer counts as held for the whole time even if it leaves."""
+        """Say why, then hold the connection: stock clients come back at once (wire note C.10.3)."""
         _log.warning("validator refused", peer=f"{peer[1]:.64} at {peer[0]}", why=why)
-        self._held[peer] += 1
-        asyncio.get_running_loop().call_later(_HOLD_REFUSED_S, self._let_go, peer)
+        self._held.add(peer)
         try:
             await socket.send_str(render(GenericError(details=why)))
-            async with asyncio.timeout(_HOLD_REFUSED_S):
+            async with asyncio.timeout(HOLD_S):
                 async for _ in socket:  # whatever it says now is not heard
                     continue
         except TimeoutError:
             await socket.close(code=1000)
         except ConnectionError:
             return
-
-    def _let_go(self, peer: tuple[str, str]) -> None:
-        self._held[peer] -= 1
-        if not self._held[peer]:
-            del self._held[peer]
 
     async def _serve(self, session: Session) -> None:
         self._sessions.add(session)
