@@ -18,8 +18,8 @@ from horde_agents.protocol.volumes import SingleUpload, SingleVolume
 
 _MAX_LIMIT_S: Final = 30 * 24 * 3600
 _IMAGE: Final = re.compile(
-    r"^(?:[a-zA-Z0-9.-]+(?::\d{1,5})?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*"
-    r"(?::[\w][\w.-]{0,127})?(?:@sha256:[a-f0-9]{64})?$"
+    r"(?:[a-zA-Z0-9.-]+(?::\d{1,5})?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*"
+    r"(?::[\w][\w.-]{0,127})?(?:@sha256:[a-f0-9]{64})?"
 )
 
 #: code → (HTTP status, what it means); the reference page is printed from this table.
@@ -38,6 +38,7 @@ ERRORS: Final[Mapping[str, tuple[int, str]]] = {
     "signature.reused": (409, "The same signature came with another signed body."),
     "body.too_large": (413, "The body, or the frame made of it, is over the limit."),
     "body.malformed": (400, "The body is no JSON object, or its encoding lies."),
+    "body.too_slow": (408, "The body did not come within its time."),
     "job.invalid": (400, "A field of the job is wrong; `details` names it."),
     "job.unknown_class": (400, "No such executor class."),
     "job.not_found": (404, "No such job of yours."),
@@ -77,13 +78,20 @@ class Refused(Exception):
 
 
 def _image(text: str) -> str:
-    if len(text) > 512 or not _IMAGE.match(text):
+    if len(text) > 512 or not _IMAGE.fullmatch(text):
         raise ValueError(
             f"docker_image {text!r:.120} is no image name such as 'alpine:3.20' or 'host/name@sha256:…'"
         )
     return text
 
 
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a NUL character can stand in no argument, variable or name")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_without_nul)]
 LimitS = Annotated[int, Field(ge=0, le=_MAX_LIMIT_S)]
 
 
@@ -100,11 +108,11 @@ class CreateJob(BaseModel):
     target_validator_hotkey: str | None = None
     executor_class: str = DEFAULT_CLASS
     docker_image: Annotated[str, AfterValidator(_image)]
-    job_namespace: str | None = Field(default=None, max_length=255)
-    args: list[str] = Field(default_factory=list)
-    env: dict[str, str] = Field(default_factory=dict, repr=False)
+    job_namespace: Text | None = Field(default=None, max_length=255)
+    args: list[Text] = Field(default_factory=list)
+    env: dict[Text, Text] = Field(default_factory=dict, repr=False)
     use_gpu: bool = False
-    artifacts_dir: str | None = None
+    artifacts_dir: Text | None = None
     on_trusted_miner: bool = False
     download_time_limit: LimitS
     execution_time_limit: LimitS
@@ -113,7 +121,7 @@ class CreateJob(BaseModel):
     streaming_details: StreamingRequest | None = None
     volumes: list[SingleVolume] = Field(default_factory=list)
     uploads: list[SingleUpload] = Field(default_factory=list)
-    tag: str = Field(default="", max_length=255)
+    tag: Text = Field(default="", max_length=255)
 
 
 _CREATE: Final = TypeAdapter(CreateJob)

@@ -16,6 +16,7 @@ from horde_agents.protocol.signing import Hotkey, Signer, verify
 
 _TIMESTAMP_BYTES = 8
 _MAX_TIMESTAMP_NS = 2**63 - 1
+_TIMESTAMP_DIGITS = len(str(_MAX_TIMESTAMP_NS))
 
 
 class Scope(StrEnum):
@@ -147,7 +148,8 @@ def read_headers(headers: Mapping[str, str]) -> Signature:
         raise SignatureWrong(
             "signature.malformed", f"X-CH-Signature-Type is {kind!r:.40}; only 'bittensor' is known."
         )
-    if not (timestamp.isascii() and timestamp.isdigit() and int(timestamp[:20]) <= _MAX_TIMESTAMP_NS):
+    is_number = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _TIMESTAMP_DIGITS
+    if not is_number or int(timestamp) > _MAX_TIMESTAMP_NS:
         raise SignatureWrong("signature.malformed", "X-CH-Timestamp-NS is no number of Unix nanoseconds.")
     try:
         scope = Scope(headers.get("X-CH-Signature-Scope", Scope.SIGNED_FIELDS))

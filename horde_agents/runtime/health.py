@@ -4,13 +4,16 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from horde_agents.runtime.settings import SettingsWrong
+
+#: Longer than proxies keep a connection to us that they mean to use again.
+_IDLE_S: Final = 75.0
 
 #: A named condition for readiness: ``None`` when fine, else a sentence that says what is wrong.
 Check: TypeAlias = Callable[[], str | None]
@@ -37,14 +40,23 @@ def health_app(checks: Mapping[str, Check], registry: CollectorRegistry) -> web.
 
 @asynccontextmanager
 async def listening(
-    app: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None
+    app: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None, idle_s: float = _IDLE_S
 ) -> AsyncIterator[int]:
     """Serve ``app`` on ``host:port`` (0 = any free one) and yield the port.
+
+    Connections that say nothing for ``idle_s`` are ended. Bodies come as they were sent, still packed.
 
     Raises:
         SettingsWrong: the address is taken, not this machine's, or not for this user.
     """
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=2.0,
+        keepalive_timeout=idle_s,
+        auto_decompress=False,
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port, ssl_context=tls)

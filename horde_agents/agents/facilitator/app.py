@@ -68,10 +68,11 @@ async def running_facilitator(settings: FacilitatorSettings) -> AsyncIterator[Ru
 
         patience = Patience(settings.refusals_per_minute)
         app = web.Application(
-            middlewares=[refusals(parts, patience)], client_max_size=settings.max_body_bytes
+            middlewares=[refusals(parts, patience, logins)], client_max_size=settings.max_body_bytes
         )
         app.add_routes([*routes.table(), web.get(PATH, door.connected)])
-        port = await stack.enter_async_context(listening(app, settings.host, settings.port))
+        public = listening(app, settings.host, settings.port, idle_s=settings.idle_s)
+        port = await stack.enter_async_context(public)
         stack.push_async_callback(door.close_all)
         health = health_app({"chain": stakes.why_stale}, parts.metrics.registry)
         operator_port = await stack.enter_async_context(

@@ -79,11 +79,16 @@ class Logins:
         if not authorization:
             message = "Authentication credentials were not provided."
             raise Refused("auth.missing", message, headers=_CHALLENGE)
-        hotkey = self._hotkey(authorization.removeprefix("Bearer ").strip())
+        hotkey = self.vouched(authorization)
         if hotkey is None:
             raise Refused("auth.token_expired", "Token expired.", headers=_CHALLENGE)
         await self._check_allowed(hotkey, "auth.hotkey_not_allowed")
         return hotkey
+
+    def vouched(self, authorization: str) -> str | None:
+        """The hotkey of a usable token, whether or not it may submit."""
+        token = authorization.removeprefix("Bearer ").strip()
+        return self._hotkey(token) if token.isascii() else None
 
     def _check_nonce(self, nonce: str) -> None:
         text, _, mac = nonce.rpartition(":")

@@ -9,7 +9,9 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from horde_agents.agents.facilitator.logins import Logins
 from horde_agents.agents.facilitator.parts import FacilitatorParts
+from horde_agents.agents.facilitator.validator_door import PATH as VALIDATORS_PATH
 from horde_agents.protocol.rest_api import Refused
 from horde_agents.runtime.clock import monotonic_s
 from horde_agents.runtime.logs import get_logger
@@ -23,7 +25,7 @@ _log = get_logger(__name__)
 
 @dataclass(slots=True)
 class Patience:
-    """Refusals of the last minute by peer (address or hotkey)."""
+    """Refusals of the last minute by peer: a hotkey that has logged in, else an address."""
 
     per_minute: int
     _refusals: dict[str, deque[float]] = field(default_factory=dict)
@@ -49,12 +51,14 @@ class Patience:
             raise Refused("peer.slow_down", f"Too many refused requests; wait {wait_s:.0f} s.", None, headers)
 
 
-def refusals(parts: FacilitatorParts, patience: Patience) -> Middleware:
+def refusals(parts: FacilitatorParts, patience: Patience, logins: Logins) -> Middleware:
     """The middleware that turns errors into answers."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        peer = request.remote or "unknown"
+        if request.path == VALIDATORS_PATH:  # that door has its own way with peers that it refuses
+            return await handler(request)
+        peer = logins.vouched(request.headers.get("Authorization", "")) or _address(request, parts)
         try:
             patience.check(peer)
             return await handler(request)
@@ -72,6 +76,14 @@ def refusals(parts: FacilitatorParts, patience: Patience) -> Middleware:
             )
 
     return middleware
+
+
+def _address(request: web.Request, parts: FacilitatorParts) -> str:
+    """Where a request comes from; behind one of the operator's proxies, where the proxy says it does."""
+    remote = request.remote or "unknown"
+    if remote not in parts.settings.trusted_proxies:
+        return remote
+    return request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()[:64] or remote
 
 
 def _answer(parts: FacilitatorParts, patience: Patience, peer: str, refused: Refused) -> web.Response:

@@ -1,6 +1,5 @@
 """The REST paths of users (wire notes A), each a few lines over the rooms that do the work."""
 
-import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel, Field, ValidationError
 
+from horde_agents.agents.facilitator.bodies import read_body
 from horde_agents.agents.facilitator.book import JobBook
 from horde_agents.agents.facilitator.cancelling import cancel
 from horde_agents.agents.facilitator.event_stream import stream
@@ -45,7 +45,7 @@ class CheatReport(BaseModel):
 
 class Feedback(BaseModel):
     result_correctness: float = Field(ge=0, le=1)
-    expected_duration: float | None = Field(default=None, ge=0)
+    expected_duration: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
 
 @dataclass(slots=True)
@@ -78,13 +78,13 @@ class Routes:
         return web.json_response({"nonce": self.logins.nonce()})
 
     async def login(self, request: web.Request) -> web.Response:
-        body, _ = await _object(request)
+        body, _ = await self._object(request)
         return web.json_response({"token": await self.logins.login(body)})
 
     async def create(self, request: web.Request) -> web.Response:
         with self.parts.metrics.submit_s.time():
             owner = await self._who(request)
-            body, text = await _object(request)
+            body, text = await self._object(request)
             job = await self.submissions.submit(owner, body, text, _signature(request))
             is_new = job.request_json is text
             shown = self.book.shown_new(job, body) if is_new else await self._shown(job)
@@ -131,7 +131,7 @@ class Routes:
 
     async def report(self, request: web.Request) -> web.Response:
         owner = await self._who(request)
-        body, _ = await _object(request)
+        body, _ = await self._object(request)
         signature = self._signed_whole(request, owner, body)
         try:
             wanted = CheatReport.model_validate(body)
@@ -145,7 +145,7 @@ class Routes:
 
     async def give_feedback(self, request: web.Request) -> web.Response:
         job = await self._job(request)
-        body, _ = await _object(request)
+        body, _ = await self._object(request)
         self._signed_whole(request, job.owner_hotkey, body)
         try:
             given = Feedback.model_validate(body)
@@ -169,6 +169,10 @@ class Routes:
 
     async def _who(self, request: web.Request) -> str:
         return await self.logins.who(request.headers.get("Authorization"))
+
+    async def _object(self, request: web.Request) -> tuple[dict[str, Any], str]:
+        settings = self.parts.settings
+        return await read_body(request, settings.body_s, settings.max_body_bytes)
 
     async def _job(self, request: web.Request) -> StoredJob:
         owner = await self._who(request)
@@ -226,20 +230,6 @@ class Routes:
         link = self.links.of(job.validator_hotkey)
         if link is not None:
             await link.send(render(frame))
-
-
-async def _object(request: web.Request) -> tuple[dict[str, Any], str]:
-    """The body as a JSON object with its key order, and as text."""
-    try:
-        text = await request.text()
-        body = await asyncio.to_thread(json.loads, text) if len(text) > 100_000 else json.loads(text)
-    except (ValueError, RecursionError, web.RequestPayloadError, LookupError) as error:
-        raise Refused(
-            "body.malformed", f"The body is no JSON, or its encoding lies: {error!s:.200}"
-        ) from error
-    if not isinstance(body, dict):
-        raise Refused("body.malformed", f"The body is a JSON {type(body).__name__}, not an object.")
-    return body, text
 
 
 def _signature(request: web.Request) -> Signature:

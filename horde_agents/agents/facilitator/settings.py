@@ -39,7 +39,11 @@ class FacilitatorSettings(AgentSettings):
     signature_ahead_s: float = Field(
         default=60.0, ge=0, description="Seconds by which it may be in the future."
     )
+    idle_s: float = Field(
+        default=75.0, gt=0, description="Seconds after which a connection that says nothing is ended."
+    )
     max_body_bytes: int = Field(default=2 * 1024 * 1024, gt=0, description="Bytes of a request body.")
+    body_s: float = Field(default=30.0, gt=0, description="Seconds a request body may take to come.")
     heartbeat_fresh_s: float = Field(
         default=180.0,
         gt=0,
@@ -55,6 +59,10 @@ class FacilitatorSettings(AgentSettings):
     )
     refusals_per_minute: int = Field(
         default=60, gt=0, description="Refused requests of one address or key after which it must wait."
+    )
+    trusted_proxies: list[str] = Field(
+        default_factory=list,
+        description="Addresses of proxies of your own, whose header X-Forwarded-For says who asks.",
     )
     class_file: Path | None = Field(
         default=None, description="TOML file of executor classes besides those that come with Horde."

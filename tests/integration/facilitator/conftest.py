@@ -147,14 +147,15 @@ async def linked(
 
 @asynccontextmanager
 async def serving(tmp_path: Path, **more: Any) -> AsyncIterator[Facilitator]:
-    settings = FacilitatorSettings(
-        database_url=f"sqlite:///{tmp_path}/facilitator.sqlite3",
-        host="127.0.0.1",
-        port=0,
-        operator_port=0,
-        allowed_validators=[VALIDATOR.hotkey, OTHER_VALIDATOR.hotkey],
-        **{"allow_unlisted_hotkeys": True, **more},
-    )
+    values = {
+        "database_url": f"sqlite:///{tmp_path}/facilitator.sqlite3",
+        "host": "127.0.0.1",
+        "port": 0,
+        "operator_port": 0,
+        "allowed_validators": [VALIDATOR.hotkey, OTHER_VALIDATOR.hotkey],
+        "allow_unlisted_hotkeys": True,
+    }
+    settings = FacilitatorSettings.model_validate(values | more)
     async with running_facilitator(settings) as running, aiohttp.ClientSession() as http:
         yield Facilitator(f"http://127.0.0.1:{running.port}", settings, http)
 
