@@ -163,6 +163,7 @@ class DockerEngine:
         return await _in_thread(lambda: self._image(name))
 
     async def create(self, plan: ContainerPlan) -> str:
+        _check_text(plan)
         with _plan_faults():
             return await _in_thread(lambda: self._create(plan))
 
@@ -277,6 +278,12 @@ class DockerEngine:
         except APIError as error:
             if error.status_code != 409:  # 409: another removal is under way
                 raise
+
+
+def _check_text(plan: ContainerPlan) -> None:
+    """A NUL ends an argument early, and a variable with one breaks the runtime as if it were the machine's."""
+    if any("\0" in text for text in (*plan.args, *plan.env, *plan.env.values())):
+        raise PlanRefused("an argument or environment variable holds a NUL character")
 
 
 def _by_digest(api: APIClient, name: str) -> str:

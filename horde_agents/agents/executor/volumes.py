@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -71,7 +70,7 @@ async def _unpacked(
 def _decode(contents: str, path: Path) -> None:
     try:
         path.write_bytes(base64.b64decode(contents, validate=True))
-    except binascii.Error as error:
+    except ValueError as error:
         raise ZipRefused(f"inline contents are not base64: {error}") from error
 
 

@@ -68,6 +68,8 @@ class Fetcher:
                 last = error
             except (aiohttp.ClientError, TimeoutError) as error:
                 last = error
+            except ValueError as error:  # a host's name that no resolver can be asked for
+                raise FetchRefused(f"{_shown(url)} cannot be looked up: {error!s:.200}") from error
         raise FetchFailed(f"{_shown(url)} did not come through in {TRIES} tries: {last!r:.300}")
 
     async def _try(self, url: str, target: Path, limit_bytes: int) -> int:

@@ -1,7 +1,10 @@
 """Unpacks a zip from a stranger: nothing outside its folder, no links, no more bytes than allowed."""
 
+import lzma
 import stat
+import struct
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -9,6 +12,21 @@ MAX_FILES: Final = 20_000
 #: The archive's own table of contents, which is read whole into memory.
 _MAX_TABLE_BYTES: Final = 16 * 1024 * 1024
 _CHUNK_BYTES: Final = 256 * 1024
+
+
+#: What ``zipfile`` lets through when an archive is not what it says: a damaged input is its owner's fault.
+_DAMAGED: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+    EOFError,
+    OSError,
+    ValueError,
+)
 
 
 class ZipRefused(Exception):
@@ -36,7 +54,7 @@ def unpack(archive: Path, folder: Path, limit_bytes: int) -> int:
                     target.mkdir(parents=True, exist_ok=True)
                 else:
                     written += _copy(opened, entry, target, limit_bytes - written)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except _DAMAGED as error:
         raise ZipRefused(f"the zip cannot be unpacked: {error}") from error
     return written
 

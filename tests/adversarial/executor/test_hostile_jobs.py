@@ -96,8 +96,9 @@ async def test_a_command_that_does_not_exist_is_the_users_fault(slot: Slot) -> N
     assert (end.reason, end.exit_status) == (JobFaultReason.NONZERO_RETURN_CODE, 127)
 
 
-async def test_a_bad_environment_is_the_users_fault(slot: Slot) -> None:
-    end = await slot.failure(slot.spec("true", env={"": "x"}))
+@pytest.mark.parametrize("env", [{"": "x"}, {"A\0": "x"}, {"A": "\0"}])
+async def test_a_bad_environment_is_the_users_fault(slot: Slot, env: dict[str, str]) -> None:
+    end = await slot.failure(slot.spec("true", env=env))
     assert "cannot be started as asked" in end.message
 
 

@@ -71,7 +71,8 @@ async def test_what_is_no_zip_is_refused(slot: Slot, archive: bytes) -> None:
 
 
 async def test_contents_that_are_no_base64_are_refused(slot: Slot) -> None:
-    assert "not base64" in await refused(slot, InlineVolume("%%%"))
+    for contents in ("%%%", "é"):
+        assert "not base64" in await refused(slot, InlineVolume(contents))
 
 
 async def test_a_hugging_face_volume_is_refused_clearly(slot: Slot) -> None:
@@ -105,7 +106,17 @@ async def test_cloud_metadata_is_refused_even_where_private_addresses_are_allowe
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "ftp://example.org/x", "http:///x", "x", "http://a:99999999/"]
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://example.org/x",
+        "http:///x",
+        "x",
+        "http://a:99999999/",
+        f"http://{'a' * 64}.org/x",
+        "http://a..b/x",
+        "http://xn--/",
+    ],
 )
 async def test_only_http_addresses_are_fetched(slot: Slot, url: str) -> None:
     await refused(slot, FileVolume(url, "x"))

@@ -1,9 +1,13 @@
 """Archives are unpacked within their bounds or not at all."""
 
+import contextlib
+import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from horde_agents.agents.executor.zip_guard import ZipRefused, unpack
 from tests.fixtures.executor import zipped
@@ -40,3 +44,37 @@ def test_a_table_of_contents_that_would_fill_memory_is_not_read(tmp_path: Path) 
     content[end + 12 : end + 16] = (17 * 1024 * 1024).to_bytes(4, "little")
     with pytest.raises(ZipRefused, match="table of contents"):
         unpack(saved(tmp_path, bytes(content)), tmp_path / "to", 100)
+
+
+PACKED = [
+    zipped({"a": bytes(range(256)) * 40, "d/b": b"x" * 5_000}, compression=kind)
+    for kind in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+]
+
+
+SPOILT = st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255))
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    archive=st.sampled_from(PACKED),
+    spoilt=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4
+    ),
+)
+def test_a_damaged_archive_is_unpacked_or_refused_and_nothing_else(
+    archive: bytes, spoilt: list[tuple[float, int]]
+) -> None:
+    content = bytearray(archive)
+    for place, byte in spoilt:
+        content[int(place * len(content))] = byte
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(ZipRefused):
+        assert unpack(saved(Path(folder), bytes(content)), Path(folder) / "to", 1_000_000) >= 0
+
+
+@pytest.mark.parametrize("packed", PACKED[1:], ids=["deflate", "bzip2", "lzma"])
+def test_packed_bytes_that_were_spoilt_are_the_archives_fault(tmp_path: Path, packed: bytes) -> None:
+    content = bytearray(packed)
+    content[45:60] = b"\xff" * 15  # behind the first entry's header
+    with pytest.raises(ZipRefused, match="cannot be unpacked"):
+        unpack(saved(tmp_path, bytes(content)), tmp_path / "to", 1_000_000)
