@@ -281,7 +281,7 @@ class DockerEngine:
 
 
 def _check_text(plan: ContainerPlan) -> None:
-    """A NUL ends an argument early, and a variable with one breaks the runtime as if it were the machine's."""
+    """A NUL ends an argument early, and in a variable it breaks the runtime as if the machine had failed."""
     if any("\0" in text for text in (*plan.args, *plan.env, *plan.env.values())):
         raise PlanRefused("an argument or environment variable holds a NUL character")
 

@@ -8,7 +8,13 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from horde_agents.jobs.states import JobState
-from horde_agents.protocol.frames import MalformedFrame, StrictMessage, read_message, read_object
+from horde_agents.protocol.frames import (
+    MAX_FRAME_BYTES,
+    MalformedFrame,
+    StrictMessage,
+    read_message,
+    read_object,
+)
 from horde_agents.protocol.signed_fields import Scope, Signature
 from horde_agents.protocol.signing import Hotkey
 from horde_agents.protocol.volumes import MultiUpload, MultiVolume
@@ -139,13 +145,13 @@ _FROM_FACILITATOR: Final[TypeAdapter[FromFacilitator]] = TypeAdapter(FromFacilit
 _RESPONSE: Final = TypeAdapter(Response)
 
 
-def read_from_validator(text: str | bytes) -> FromValidator:
+def read_from_validator(text: str | bytes, limit_bytes: int = MAX_FRAME_BYTES) -> FromValidator:
     """One frame at the facilitator.
 
     Raises:
         MalformedFrame: not of this link.
     """
-    return read_message(_FROM_VALIDATOR, read_object(text))
+    return read_message(_FROM_VALIDATOR, read_object(text, limit_bytes))
 
 
 def read_from_facilitator(text: str | bytes) -> tuple[FromFacilitator | Response, dict[str, Any]]:

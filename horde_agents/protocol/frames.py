@@ -12,6 +12,8 @@ T = TypeVar("T")
 
 #: Bytes of one frame; results carry megabytes of output and artifacts (wire notes B.1.4, C.1.2).
 MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+#: Bytes of the frame with which a peer says who it is; what strangers send beyond is not parsed.
+FIRST_FRAME_BYTES: Final = 64 * 1024
 #: Bytes of one frame that a stock validator accepts (wire note B.1.3).
 STOCK_VALIDATOR_FRAME_BYTES: Final = 1024 * 1024
 

@@ -7,7 +7,7 @@ from pydantic import Field, TypeAdapter, field_validator
 
 from horde_agents.jobs.faults import RejectionReason
 from horde_agents.protocol import job_frames as frames
-from horde_agents.protocol.frames import OpenMessage, read_message, read_object
+from horde_agents.protocol.frames import MAX_FRAME_BYTES, OpenMessage, read_message, read_object
 from horde_agents.protocol.job_frames import known_or_unknown
 from horde_agents.protocol.signing import Hotkey, Signer, from_hex, to_hex, verify
 
@@ -137,13 +137,15 @@ _FROM_VALIDATOR: Final[TypeAdapter[FromValidator]] = TypeAdapter(FromValidator)
 _FROM_MINER: Final[TypeAdapter[FromMiner]] = TypeAdapter(FromMiner)
 
 
-def read_from_validator(text: str | bytes) -> tuple[FromValidator, dict[str, Any]]:
+def read_from_validator(
+    text: str | bytes, limit_bytes: int = MAX_FRAME_BYTES
+) -> tuple[FromValidator, dict[str, Any]]:
     """One frame at the miner, with its plain object, which ``validator_signature`` covers.
 
     Raises:
         MalformedFrame: not of this link.
     """
-    value = read_object(text)
+    value = read_object(text, limit_bytes)
     return read_message(_FROM_VALIDATOR, value), value
 
 

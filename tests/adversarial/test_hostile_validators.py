@@ -73,6 +73,12 @@ async def test_garbage_before_authentication_is_refused(miner: Miner, sent: str)
         assert await refusal(peer)
 
 
+async def test_a_first_frame_without_end_is_refused_unread(miner: Miner) -> None:
+    async with miner.raw() as peer:
+        await peer.send("[" + "0," * 100_000 + "0]")
+        assert "65536 is the most" in await refusal(peer)
+
+
 async def test_refused_peers_are_held_and_then_turned_away_at_the_door(miner: Miner) -> None:
     async with asyncio.TaskGroup() as group, aiohttp.ClientSession() as http:
         url = f"ws://{miner.base}/v0.1/validator_interface/{STRANGER.hotkey}"

@@ -33,7 +33,7 @@ from horde_agents.protocol.facilitator_validator import (
     error_response,
     read_from_validator,
 )
-from horde_agents.protocol.frames import MAX_FRAME_BYTES, MalformedFrame, render
+from horde_agents.protocol.frames import FIRST_FRAME_BYTES, MAX_FRAME_BYTES, MalformedFrame, render
 from horde_agents.protocol.signing import from_hex, hotkey_of, verify
 from horde_agents.protocol.status_updates import event_of_update
 from horde_agents.runtime.clock import monotonic_s
@@ -113,7 +113,7 @@ class ValidatorDoor:
             if message.type is not WSMsgType.TEXT:
                 continue
             try:
-                frame = read_from_validator(message.data)
+                frame = read_from_validator(message.data, FIRST_FRAME_BYTES)
             except MalformedFrame as error:
                 await socket.send_str(render(error_response(error.code, str(error))))
                 continue

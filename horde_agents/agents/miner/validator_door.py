@@ -12,7 +12,7 @@ from horde_agents.agents.miner.offers import Offers
 from horde_agents.agents.miner.parts import MinerParts
 from horde_agents.agents.miner.validators import Validators
 from horde_agents.protocol.extensions import Extension, render_extensions, shared
-from horde_agents.protocol.frames import MAX_FRAME_BYTES, MalformedFrame, render
+from horde_agents.protocol.frames import FIRST_FRAME_BYTES, MAX_FRAME_BYTES, MalformedFrame, render
 from horde_agents.protocol.job_frames import GenericError, HordeCancelJob, V0InitialJobRequest, V0JobRequest
 from horde_agents.protocol.validator_miner import (
     FromValidator,
@@ -89,7 +89,7 @@ class ValidatorDoor:
     ) -> tuple[str, ValidatorAuthForMiner | None]:
         try:
             async with asyncio.timeout(_AUTH_S):
-                frame, _ = read_from_validator(await socket.receive_str())
+                frame, _ = read_from_validator(await socket.receive_str(), FIRST_FRAME_BYTES)
         except (TimeoutError, TypeError):
             return f"Validator {path_hotkey:.64} not authenticated due to: no authentication came", None
         except MalformedFrame as error:

@@ -193,6 +193,12 @@ async def test_a_refused_validator_that_comes_again_is_held_and_one_that_is_serv
             pass
 
 
+async def test_a_first_frame_without_end_is_refused_unread(facilitator: Facilitator) -> None:
+    async with facilitator.http.ws_connect(f"{facilitator.base}/ws/v0/") as socket:
+        await socket.send_str("[" + "0," * 100_000 + "0]")
+        assert (await socket.receive_json(timeout=5))["errors"][0]["type"] == "frame.too_large"
+
+
 async def test_an_identical_login_by_another_hotkey_is_no_login(facilitator: Facilitator) -> None:
     _, nonce = await facilitator.send("GET", "/auth/nonce", None, {})
     stolen = login_body(VALIDATOR, nonce["nonce"]) | {"hotkey": STRANGER.hotkey}
