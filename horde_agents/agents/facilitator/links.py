@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from aiohttp import web
 
@@ -12,6 +13,10 @@ from horde_agents.protocol.facilitator_validator import HordeCancelResult
 from horde_agents.runtime.clock import monotonic_s
 from horde_agents.runtime.logs import get_logger
 
+#: A user waits for 5 s at the most (wire note A.1.1), whatever becomes of the validator meanwhile.
+_TAKE_IN_S: Final = 2.0
+#: Characters that an empty transport takes in without making anybody wait.
+_SMALL: Final = 16_000
 _log = get_logger(__name__)
 
 
@@ -21,11 +26,29 @@ class Link:
 
     hotkey: str
     socket: web.WebSocketResponse = field(repr=False)
+    transport: asyncio.WriteTransport = field(repr=False)
     extensions: frozenset[Extension] = frozenset()
     heard_s: float = field(default_factory=monotonic_s)
+    _sending: "set[asyncio.Task[bool]]" = field(default_factory=set, repr=False)
 
     async def send(self, text: str) -> bool:
-        """Hand a frame over; False when the link broke meanwhile."""
+        """Hand a frame over; False when the link broke meanwhile.
+
+        A peer that takes nothing in is not waited for: the frame stands behind the others and goes out with
+        them. It is never cancelled, because that would cancel whoever waits behind it, too.
+        """
+        if len(text) <= _SMALL and not self.transport.get_write_buffer_size():
+            return await self._sent(text)
+        sending = asyncio.create_task(self._sent(text), name=f"frame for {self.hotkey}")
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+        done, _ = await asyncio.wait({sending}, timeout=_TAKE_IN_S)
+        if not done:
+            _log.warning("validator takes no frames in", peer=self.hotkey)
+            return True
+        return sending.result()
+
+    async def _sent(self, text: str) -> bool:
         try:
             await self.socket.send_str(text)
         except ConnectionError:

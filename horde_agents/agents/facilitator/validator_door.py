@@ -34,7 +34,7 @@ from horde_agents.protocol.facilitator_validator import (
     read_from_validator,
 )
 from horde_agents.protocol.frames import FIRST_FRAME_BYTES, MAX_FRAME_BYTES, MalformedFrame, render
-from horde_agents.protocol.signing import from_hex, hotkey_of, verify
+from horde_agents.protocol.signing import Hotkey, from_hex, hotkey_of, verify
 from horde_agents.protocol.status_updates import event_of_update
 from horde_agents.runtime.clock import monotonic_s
 from horde_agents.runtime.held_peers import HOLD_S, HeldPeers
@@ -79,7 +79,7 @@ class ValidatorDoor:
         extensions = shared_from_header(request.headers.get(EXTENSIONS_HEADER))
         try:
             async with asyncio.timeout(_AUTH_S):
-                link = await self._authenticate(socket, extensions, challenge)
+                hotkey = await self._authenticate(socket, extensions, challenge)
         except TimeoutError:
             await _refuse(socket, error_response("auth.not_authenticated", "No authentication came."), 1008)
             return socket
@@ -87,8 +87,9 @@ class ValidatorDoor:
             await self._hold(request.remote or "", why)
             await _refuse(socket, why.answer, why.close_code)
             return socket
-        if link is None:
+        if hotkey is None or request.transport is None:
             return socket
+        link = Link(hotkey, socket, request.transport, extensions)
         self.links.add(link)
         self.parts.metrics.links.set(len(self.links.all()))
         try:
@@ -108,7 +109,7 @@ class ValidatorDoor:
 
     async def _authenticate(
         self, socket: web.WebSocketResponse, extensions: frozenset[Extension], challenge: str
-    ) -> Link | None:
+    ) -> Hotkey | None:
         async for message in socket:
             if message.type is not WSMsgType.TEXT:
                 continue
@@ -130,7 +131,7 @@ class ValidatorDoor:
         frame: V0AuthenticationRequest,
         extensions: frozenset[Extension],
         challenge: str,
-    ) -> Link:
+    ) -> Hotkey:
         public_key = from_hex("0x" + frame.public_key.removeprefix("0x"))
         hotkey = hotkey_of(public_key) if len(public_key) == _PUBLIC_KEY_BYTES else None
         if hotkey is None or not self.stakes.is_validator(hotkey):
@@ -141,7 +142,7 @@ class ValidatorDoor:
             raise _NotWelcome(frame.public_key[:64], refusal, CLOSE_BAD_SIGNATURE)
         await socket.send_str(render(Response(status="success")))
         _log.info("validator linked", peer=hotkey, extensions=sorted(extensions))
-        return Link(hotkey, socket, extensions)
+        return hotkey
 
     async def _hold(self, address: str, why: "_NotWelcome") -> None:
         """Let a refused peer wait when it comes again and again; one that is served never waits for it."""

@@ -199,6 +199,20 @@ async def test_a_first_frame_without_end_is_refused_unread(facilitator: Facilita
         assert (await socket.receive_json(timeout=5))["errors"][0]["type"] == "frame.too_large"
 
 
+async def test_a_validator_that_takes_nothing_in_keeps_no_user_waiting(facilitator: Facilitator) -> None:
+    large = [{"volume_type": "inline", "contents": "A" * 900_000, "relative_path": None}]
+    async with linked(facilitator) as validator:
+        transport = validator.socket._writer.transport
+        transport.pause_reading()
+        sent = []
+        for number in range(8):  # more than the kernel's buffers hold
+            async with asyncio.timeout(5):  # as long as the stock SDK waits
+                sent.append(await facilitator.submit(job_body(tag=str(number), volumes=large)))
+        assert [status for status, _ in sent] == [201] * 8
+        transport.resume_reading()
+        assert [(await validator.frame())["uuid"] for _ in sent] == [job["uuid"] for _, job in sent]
+
+
 async def test_an_identical_login_by_another_hotkey_is_no_login(facilitator: Facilitator) -> None:
     _, nonce = await facilitator.send("GET", "/auth/nonce", None, {})
     stolen = login_body(VALIDATOR, nonce["nonce"]) | {"hotkey": STRANGER.hotkey}
