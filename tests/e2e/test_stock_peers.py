@@ -32,15 +32,21 @@ def said_by(python: Path, script: str, *arguments: str) -> dict[str, Any]:
 def test_stock_sdk_runs_a_job_and_reads_output_artifacts_and_failures(
     horde: EmbeddedHorde, stock_python: StockPython, tagged_image: str, release: str
 ) -> None:
+    check_sdk_jobs(horde, stock_python(release), tagged_image, "always_on.test")
+
+
+def check_sdk_jobs(horde: EmbeddedHorde, python: Path, image: str, executor_class: str) -> None:
+    """The SDK of ``python`` sends a job that completes and one that fails, and reads all of both."""
     with receiving() as receiver:
         said = said_by(
-            stock_python(release),
+            python,
             "sdk_job.py",
             horde.facilitator,
             horde.validator,
             seed_of(horde.user_file),
-            tagged_image,
+            image,
             f"{receiver.url}/put/out.txt",
+            executor_class,
         )
     assert (said["status"], said["stdout"]) == ("completed", "Hellö, wörld!\n")
     assert said["artifacts"] == {"/artifacts/stuff": "Hellö, wörld!\n"}

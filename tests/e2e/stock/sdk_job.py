@@ -1,6 +1,6 @@
 """Run by the published SDK's own Python: sends jobs and prints what the SDK says of them, as JSON.
 
-Arguments: facilitator URL, validator hotkey, seed of the user's key (hex), image, upload URL.
+Arguments: facilitator URL, validator hotkey, seed of the user's key (hex), image, upload URL, executor class.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from compute_horde_sdk.v1 import (
 )
 
 
-async def main(url: str, validator: str, seed: str, image: str, upload_url: str) -> None:
+async def main(url: str, validator: str, seed: str, image: str, upload_url: str, executor_class: str) -> None:
     client = ComputeHordeClient(
         hotkey=Keypair.create_from_seed("0x" + seed),
         compute_horde_validator_hotkey=validator,
         facilitator_url=url,
     )
     spec = ComputeHordeJobSpec(
-        executor_class=ExecutorClass.always_on__test,
+        executor_class=ExecutorClass(executor_class),
         job_namespace="SN123.0",
         docker_image=image,
         download_time_limit_sec=10,
@@ -45,7 +45,7 @@ async def main(url: str, validator: str, seed: str, image: str, upload_url: str)
     listed = [item.uuid async for item in client.iter_jobs()]
     failing = await client.create_job(
         ComputeHordeJobSpec(
-            executor_class=ExecutorClass.always_on__test,
+            executor_class=ExecutorClass(executor_class),
             job_namespace="SN123.0",
             docker_image=image,
             download_time_limit_sec=5,
