@@ -1,7 +1,6 @@
 """That this miner lives, and which roles it has: one session in the shared store holds both."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -43,7 +42,9 @@ class Membership:
     view: PlacementView
     member: Callable[[], Member]
     ttl_s: float
+    _session: Session | None = None
     _life: _Life | None = None
+    _has_left: bool = False
     _begun: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -51,25 +52,27 @@ class Membership:
         return self.view.coordination
 
     async def keep(self) -> None:
-        """Be a member for ever; when the session is lost, with a new one."""
-        while True:
+        """Be a member until it leaves; when the session is lost, with a new one."""
+        while not self._has_left:
             try:
                 await self._live()
             except SessionLost:
-                _log.warning("membership lost, joining again", horde=self.view.keys.horde)
+                if not self._has_left:
+                    _log.warning("membership lost, joining again", horde=self.view.keys.horde)
             except (CoordinationAway, CoordinationDenied) as error:
                 _log.warning("cannot be a member", why=str(error))
                 await asyncio.sleep(_RETRY_S)
             finally:
                 self._end()
+        await asyncio.Event().wait()  # until it is cancelled: its loop is not to be started again
 
     async def leave(self) -> None:
-        """End the session, so that others need not wait for it to run out."""
-        if self._life is not None:
-            session = self._life.session
+        """End the session for good, so that others need not wait for it to run out."""
+        self._has_left = True
+        if self._session is not None:
             self._end()
             try:
-                await self._store.close_session(session)
+                await self._store.close_session(self._session)
             except (CoordinationAway, CoordinationDenied) as error:
                 _log.info("left without saying so", why=str(error))
 
@@ -89,12 +92,8 @@ class Membership:
     async def _live(self) -> None:
         hotkey = self.member().hotkey
         session = await self._store.open_session(f"horde miner {hotkey}", self.ttl_s, ephemeral=True)
-        try:
-            await self._join(session)
-        except asyncio.CancelledError:
-            with contextlib.suppress(CoordinationAway, CoordinationDenied):
-                await self._store.close_session(session)
-            raise
+        self._session = session
+        await self._join(session)
         self._begin(session)
         renewed_s = monotonic_s()
         while True:
