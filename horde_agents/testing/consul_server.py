@@ -77,16 +77,16 @@ class ConsulServer:
         self.process.start()
 
     def wait_ready(self) -> None:
-        """Wait until the cluster has a leader.
+        """Wait until the cluster has a leader, and this server takes sessions and services.
 
         Raises:
-            ServerNotUp: it ended, or there is no leader in time.
+            ServerNotUp: it ended, or was not ready in time.
         """
         deadline_s = time.monotonic() + _READY_S
-        while not (self.has_leader() and self._knows_its_token()):
+        while not (self.has_leader() and self._is_in_catalogue()):
             self.process.check_runs()
             if time.monotonic() > deadline_s:
-                raise ServerNotUp(f"Consul has no leader after {_READY_S:.0f} s; see {self.process.log}")
+                raise ServerNotUp(f"Consul is not ready after {_READY_S:.0f} s; see {self.process.log}")
             time.sleep(0.05)
 
     def has_leader(self) -> bool:
@@ -102,8 +102,8 @@ class ConsulServer:
         """Its own address as ``leader`` says it."""
         return f"127.0.0.1:{self.ports['server']}"
 
-    def _knows_its_token(self) -> bool:
-        return not self.management_token or self._get("/v1/acl/token/self") is not None
+    def _is_in_catalogue(self) -> bool:
+        return self._get(f"/v1/catalog/node/{self.name}") is not None
 
     def _get(self, path: str) -> Any:  # noqa: ANN401  (JSON; None without an answer)
         request = urllib.request.Request(self.url + path, headers={"X-Consul-Token": self.management_token})
