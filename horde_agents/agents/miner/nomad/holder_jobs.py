@@ -1,6 +1,7 @@
 """Makes the holders' Nomad jobs from the class catalogue and ``nomad_jobs/holder.nomad.hcl``."""
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,8 +69,8 @@ def holder_job_file(configured: Path | None) -> Path:
     Raises:
         SettingsWrong: it is not there.
     """
-    package = Path(horde_agents.__file__).parent
-    places = [configured] if configured else [package / _NAME, package.parent / "nomad_jobs" / _NAME]
+    shipped = [Path(horde_agents.__file__).parents[1], Path(sys.prefix, "share", "horde")]
+    places = [configured] if configured else [folder / "nomad_jobs" / _NAME for folder in shipped]
     for place in places:
         if place.is_file():
             return place
