@@ -307,3 +307,18 @@ async def test_member_s_key_that_somebody_altered_is_written_again(shared: Share
             return (await shared.state()).members.get("A") == a.shared.member()
 
         await eventually(repaired)
+
+
+async def test_history_keeps_its_newest_lines_alone(shared: Shared) -> None:
+    async with seats(shared, "A", "B") as both:
+        for one in both:
+            one.shared.choreographer.kept_history = 3
+        for number in range(70):
+            await shared.put(f"{shared.keys.history}2020-01-01T00:00:{number:02}", "{}")
+        await shared.dance()
+
+        async def shortened() -> bool:
+            lines = (await shared.store.snapshot(shared.keys.history)).entries
+            return sorted(lines) == [f"{shared.keys.history}2020-01-01T00:00:{n}" for n in (67, 68, 69)]
+
+        await eventually(shortened)

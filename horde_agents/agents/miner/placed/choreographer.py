@@ -58,6 +58,7 @@ class Choreographer:
     moves_slots: Callable[[], bool]
     changes_main_hotkey: Callable[[], bool]
     rng: Random = field(default_factory=SystemRandom)
+    kept_history: int = 500
     _absent_since_s: dict[str, float] = field(default_factory=dict)
 
     async def work(self, fence: Held) -> None:
@@ -98,6 +99,7 @@ class Choreographer:
         if done < len(moves) and (cycle is not None or not done):
             return  # slots were leased meanwhile, or the role is lost: what the share has left moves next
         await self._note_dance(state, fence)
+        await self._shorten_history(fence)
 
     async def _move_all(self, moves: Sequence[Move], state: HordeState, fence: Held) -> int:
         done = 0
@@ -163,6 +165,14 @@ class Choreographer:
                 chosen = next_main_hotkey(state, self.rng) or self.hotkey
                 changes.append(Put(keys.main_hotkey, as_json(MainHotkey(chosen, cycle)), None))
         await self.view.coordination.commit(changes)
+
+    async def _shorten_history(self, fence: Held) -> None:
+        """The oldest lines go, so that the store does not grow for ever."""
+        lines = (await self.view.coordination.snapshot(self.view.keys.history)).entries
+        oldest = sorted(lines)[: max(len(lines) - self.kept_history, 0)]
+        for start in range(0, len(oldest), _CHUNK):
+            deletes = [Delete(key, lines[key].index) for key in oldest[start : start + _CHUNK]]
+            await self.view.coordination.commit([fence, *deletes])
 
     def _repairs(self, state: HordeState) -> list[Slot]:
         """Records to write anew: marks of clashes, and UIDs, which are known late and may change."""

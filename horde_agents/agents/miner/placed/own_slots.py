@@ -1,5 +1,6 @@
 """Records the slots of an embedded pool, which no keeper does: its holders live and end with this miner."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -10,6 +11,8 @@ from horde_agents.placement.records import Member, Slot, SlotState, as_json
 from horde_agents.runtime.logs import get_logger
 
 _LOOK_S: Final = 5.0
+_LAST_WORD_S: Final = 2.0
+_STOPPED: Final = "its miner has stopped"
 _log = get_logger(__name__)
 
 
@@ -21,12 +24,16 @@ class OwnSlotRecords:
     slots: Mapping[str, str]
 
     async def keep(self, member: Callable[[], Member]) -> None:
-        """Look after every change that the records are there."""
-        with self.view.changes() as changed:
-            while True:
-                if self.view.trouble is None:
-                    await self._register(member())
-                await next_change(changed, _LOOK_S)
+        """Look after every change that the records are there; in the end, that they say vacant."""
+        try:
+            with self.view.changes() as changed:
+                while True:
+                    if self.view.trouble is None:
+                        await self._register(member())
+                    await next_change(changed, _LOOK_S)
+        except asyncio.CancelledError:
+            await self._vacate()
+            raise
 
     async def _register(self, me: Member) -> None:
         state = self.view.state
@@ -39,6 +46,19 @@ class OwnSlotRecords:
                 await self.view.coordination.commit([Put(key, as_json(wanted), state.indices.get(key, 0))])
             except (CoordinationAway, CoordinationDenied) as error:
                 _log.warning("slot not recorded", slot=slot_id, why=str(error))
+
+    async def _vacate(self) -> None:
+        try:
+            async with asyncio.timeout(_LAST_WORD_S):
+                for slot_id in self.slots:
+                    slot, index = await self.view.slot_now(slot_id)
+                    if slot is not None:
+                        vacant = replace(slot, state=SlotState.VACANT, job_uuid="", says=_STOPPED)
+                        await self.view.coordination.commit(
+                            [Put(self.view.keys.slot(slot_id), as_json(vacant), index)]
+                        )
+        except (CoordinationAway, CoordinationDenied, TimeoutError) as error:
+            _log.info("slots stay recorded as kept", why=str(error))
 
 
 def _wanted(known: Slot | None, slot_id: str, executor_class: str, me: Member) -> Slot:
