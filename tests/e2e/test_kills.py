@@ -1,4 +1,4 @@
-"""Each agent killed with SIGKILL in each stage of a job: the user hears the truth, and nothing is left."""
+"""Each agent killed or told to end in each stage of a job: the user hears the truth, and nothing is left."""
 
 import asyncio
 import os
@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from horde_agents.cli.embedded import EmbeddedHorde, embedded_horde, restart_agent
+from horde_agents.cli.embedded import EmbeddedHorde, embedded_horde, end_agent, restart_agent
 from tests.e2e.receiver import Receiver, receiving
 from tests.e2e.users import as_user, cause_of, ended, nothing_left, outcome, reached, request, state_of
 
 #: stage → the status that shows the job is in it
 STAGES = {
+    "executor_startup": "accepted",
     "volume_download": "executor_ready",
     "execution": "volumes_ready",
     "result_upload": "execution_done",
@@ -37,7 +38,7 @@ async def test_a_killed_agent_leaves_a_final_state_and_no_container(
     fragile: EmbeddedHorde, job_image: str, agent: str, stage: str
 ) -> None:
     with receiving() as receiver:
-        job = request(job_image, "sh", "-c", "sleep 2; echo done > /output/out", **held(receiver, stage))
+        job = request(job_image, "sh", "-c", "sleep 2; echo done > /output/out") | held(receiver, stage)
         async with as_user(fragile) as client, asyncio.timeout(100):
             sent = await client.submit(job)
             await reached(client, sent["uuid"], STAGES[stage])
@@ -46,7 +47,9 @@ async def test_a_killed_agent_leaves_a_final_state_and_no_container(
             if agent != "executor":
                 await asyncio.to_thread(restart_agent, agent, fragile)
             final = await ended(client, sent["uuid"])
-        if agent in {"facilitator", "validator"}:
+        if agent in {"facilitator", "validator"} and stage == "executor_startup":
+            assert (state_of(final), cause_of(final)[1]) == ("failed", "image_not_found")
+        elif agent in {"facilitator", "validator"}:
             assert state_of(final) == "completed", final["status_history"][-1]
         else:
             assert state_of(final) == "horde_failed", final["status_history"][-1]
@@ -54,6 +57,22 @@ async def test_a_killed_agent_leaves_a_final_state_and_no_container(
         after = await outcome(fragile, request(job_image, "echo", "back in service"))
         assert after["stdout"] == "back in service\n", after["status_history"][-1]
         await nothing_left()
+
+
+@pytest.mark.parametrize("agent", ["facilitator", "validator", "miner"])
+async def test_an_agent_told_to_end_finishes_or_hands_on_what_runs(
+    fragile: EmbeddedHorde, job_image: str, agent: str
+) -> None:
+    job = request(job_image, "sh", "-c", "sleep 3; echo done")
+    async with as_user(fragile) as client, asyncio.timeout(100):
+        sent = await client.submit(job)
+        await reached(client, sent["uuid"], "volumes_ready")
+        await asyncio.to_thread(end_agent, fragile.processes[agent])
+        assert fragile.processes[agent].returncode == 0
+        await asyncio.to_thread(restart_agent, agent, fragile)
+        final = await ended(client, sent["uuid"])
+    assert (state_of(final), final["stdout"]) == ("completed", "done\n"), final["status_history"][-1]
+    await nothing_left()
 
 
 def held(receiver: Receiver, stage: str) -> dict[str, object]:
@@ -66,6 +85,9 @@ def held(receiver: Receiver, stage: str) -> dict[str, object]:
     }
     volume = {"volume_type": "single_file", "url": f"{receiver.url}/held/in", "relative_path": "in"}
     match stage:
+        case "executor_startup":
+            registry = receiver.url.removeprefix("http://")
+            return {"docker_image": f"{registry}/held/image:1"}  # which is not there once it answers
         case "volume_download":
             return {"volumes": [volume]}
         case "result_upload":
