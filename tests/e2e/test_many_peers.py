@@ -144,3 +144,26 @@ async def test_each_agent_says_how_it_is(horde: EmbeddedHorde, agent: str) -> No
                 assert reply.status == 200, json.dumps(answer)
         async with http.get(f"http://{horde.operators[agent]}/metrics") as reply:
             assert f"horde_{agent}_" in await reply.text()
+
+
+async def test_a_job_can_be_followed_through_every_agents_log(horde: EmbeddedHorde, job_image: str) -> None:
+    job = (await outcome(horde, request(job_image, "true", tag="logged")))["uuid"]
+    ended_there = [line for line in logged(horde, "facilitator") if line.get("job") == job]
+    assert [(line["event"], line["peer"], line["state"]) for line in ended_there] == [
+        ("job ended", horde.validator, "completed")
+    ]
+    tried = [line for line in logged(horde, "validator") if line.get("job") == job and "attempt" in line]
+    assert {line["peer"] for line in tried} == {horde.miner_hotkey}
+    wanted = {("miner", "attempt accepted"), ("miner", "attempt over"), ("executor", "attempt over")}
+    async with asyncio.timeout(10):
+        while wanted:  # the miner writes its last line when it has told the others
+            lines = [line for line in logged(horde, "miner") if line.get("job") == tried[0]["attempt"]]
+            wanted -= {(line["agent"], line["event"]) for line in lines}
+            await asyncio.sleep(0.05)
+
+
+def logged(horde: EmbeddedHorde, agent: str) -> list[dict[str, Any]]:
+    """An agent's log, each line of which is an object that says when, who and how bad."""
+    lines = [json.loads(line) for line in (horde.folder / f"{agent}.log").read_text().splitlines()]
+    assert all({"timestamp", "agent", "level", "event"} <= set(line) for line in lines)
+    return lines

@@ -15,9 +15,12 @@ from horde_agents.jobs.states import JobState
 from horde_agents.protocol.rest_api import CreateJob, StatusEntry, job_object
 from horde_agents.protocol.status_updates import metadata_of
 from horde_agents.runtime import clock
+from horde_agents.runtime.logs import get_logger
 from horde_agents.store import jobs, stories
 from horde_agents.store.jobs import Recorded, StoredJob
 from horde_agents.store.stories import Told
+
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class JobBook:
             raise result
         if isinstance(result, Ignored):
             return result
-        self._perform(result)
+        self._perform(result, told_by)
         return Moved(result.job)
 
     async def read(self, uuid: str, owner_hotkey: str) -> StoredJob | None:
@@ -69,12 +72,13 @@ class JobBook:
             job.uuid, body, CreateJob.model_validate(body), shown_history(job, []), job.created_at
         )
 
-    def _perform(self, recorded: Recorded) -> None:
+    def _perform(self, recorded: Recorded, told_by: str | None) -> None:
         for effect in react(Moved(recorded.job)):
             match effect:
                 case TellFollowers():
                     self.parts.watchers.tell(recorded.job.uuid, recorded.told)
                 case CountEnd(state):
+                    _log.info("job ended", job=recorded.job.uuid, peer=told_by, state=state.value)
                     self.parts.metrics.ended.labels(state=state.value).inc()
 
 

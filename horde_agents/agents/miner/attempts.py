@@ -130,6 +130,7 @@ class Attempts:
         except BaseException:
             del self._open[uuid]
             raise
+        _log.info("attempt accepted", job=uuid, peer=hotkey, slot=attempt.slot_id)
         self.parts.lease_changed(attempt.slot_id, uuid)
         await session.send(attempt.told[0])
         await self._to_executor(attempt, render(offer))
@@ -194,7 +195,9 @@ class Attempts:
                     case TellValidator():
                         await self._tell(attempt, event)
             if step.job.state.is_final:
-                self.parts.metrics.attempts.labels(outcome=step.job.state.value).inc()
+                state = step.job.state.value
+                _log.info("attempt over", job=attempt.uuid, peer=attempt.validator_hotkey, state=state)
+                self.parts.metrics.attempts.labels(outcome=state).inc()
 
     async def ended_before(self, uuid: str, validator_hotkey: str) -> list[str] | None:
         """What a validator must be told about an attempt that ended here earlier; ``None`` when unknown."""

@@ -128,6 +128,7 @@ class Dispatch:
             reason = HordeFaultReason.UNHANDLED_EXCEPTION
             await self._end(live, HordeFailed(Role.VALIDATOR, reason, message))
         finally:
+            _log.info("job over", job=live.uuid, peer=live.source, state=live.job.state.value)
             self.parts.metrics.open_jobs.dec()
             del self._in_hand[live.uuid]
 
@@ -156,9 +157,12 @@ class Dispatch:
         session = MinerSession(self.parts, attempt)
         in_hand.session = session
         self.parts.attempts_in_hand.add(attempt.key.uuid)
+        named = {"job": in_hand.live.uuid, "attempt": attempt.key.uuid, "peer": attempt.miner.hotkey}
+        _log.info("attempt begins", **named)
         try:
             await session.run()
         finally:
+            _log.info("attempt over", **named, state=attempt.record.state.value)
             in_hand.session = None
             self.parts.attempts_in_hand.discard(attempt.key.uuid)
             self.parts.occupancy.free(attempt.miner.hotkey, attempt.key.uuid)
