@@ -10,6 +10,19 @@ from horde_agents.cli.embedded import EmbeddedHorde
 from tests.bench.figures import Figure
 
 _MIB = 1024.0
+_FORKS = """
+import gc, os, struct, time
+import horde_agents.agents.executor.holder
+gc.collect(), gc.freeze()
+for _ in range(20):
+    reading, writing = os.pipe()
+    begun = time.monotonic()
+    if not os.fork():
+        os.write(writing, struct.pack("d", time.monotonic()))
+        os._exit(0)
+    print(struct.unpack("d", os.read(reading, 8))[0] - begun)
+    os.wait()
+"""
 
 
 def agent_figures(horde: EmbeddedHorde) -> list[Figure]:
@@ -34,7 +47,14 @@ def executor_figures(horde: EmbeddedHorde) -> list[Figure]:
         Figure("holder resident", median(_status_mib(pid, "VmRSS") for pid in holders), 80, "MiB"),
         Figure("executor's own memory beside its holder", median(own), 20, "MiB"),
         Figure("holder import / aiohttp import", median(ours) / median(aiohttp), 3, "x"),
+        Figure("an executor forked", median(_forks_s()), 0.1, "s"),
     ]
+
+
+def _forks_s() -> list[float]:
+    """Seconds from a holder's fork until its child runs, in a process that has imported what a holder has."""
+    said = subprocess.run([sys.executable, "-c", _FORKS], check=True, capture_output=True, text=True)
+    return [float(line) for line in said.stdout.split()]
 
 
 def _children(pid: int) -> list[int]:
