@@ -5,8 +5,7 @@ Lists and registrations go through python-nomad, in threads. Over HTTP of our ow
 """
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -18,6 +17,7 @@ from nomad.api.allocations import Allocations
 from nomad.api.base import Requester
 from nomad.api.exceptions import (
     BaseNomadException,
+    InvalidParameters,
     URLNotAuthorizedNomadException,
     URLNotFoundNomadException,
 )
@@ -33,15 +33,23 @@ from horde_agents.clients.cluster_http import (
     ServerRefused,
     is_outage,
 )
+from horde_agents.runtime.logs import get_logger
 
 T = TypeVar("T")
 A = TypeVar("A", bound=Requester)
 
-_ANSWER_S: Final = 15
+_CONNECT_S: Final = 3.0
+_ANSWER_S: Final = 15.0
+#: The share of that which a server gets when there is another to ask.
+_BEFORE_NEXT: Final = 1 / 3
 #: Nomad sends a heartbeat into the event stream every 30 s (bundle note 4.5).
 _STREAM_SILENT_S: Final = 45.0
+_STREAM_AGAIN_S: Final = 1.0
 _EVENT_TOPICS: Final = ("Allocation:*", "Evaluation:*", "Node:*")
+#: What a heartbeat of the event stream consists of.
+_HEARTBEAT: Final = b"{} \r\n"
 _SHOWN: Final = 300
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +105,14 @@ class GpuNode:
 class Nomad:
     """A client of one Nomad cluster and namespace; ``close`` it.
 
-    Every method may raise ``ServerAway``, ``ServerDenied`` or ``ServerRefused``.
+    Every method may raise ``ServerAway``, ``ServerDenied`` or ``ServerRefused``. A server has ``answer_s``
+    for a list; an event stream that is silent for ``stream_silent_s`` is begun anew.
     """
 
     address: ClusterAddress
     namespace: str = "default"
+    answer_s: float = _ANSWER_S
+    stream_silent_s: float = _STREAM_SILENT_S
     _http: ClusterHttp = field(init=False)
     _requests: requests.Session = field(default_factory=requests.Session)
 
@@ -164,7 +175,7 @@ class Nomad:
         return _allocation(row)
 
     async def allocations_of(self, job_id: str) -> list[Allocation]:
-        """The allocations of one job."""
+        """The allocations of one job, without their devices, which Nomad does not list here."""
         rows = await self._ask(Job, lambda job: job.get_allocations(_escaped(job_id)))
         return [_allocation(row) for row in rows]
 
@@ -194,28 +205,35 @@ class Nomad:
         )
         job = await self.job(answer.body["DispatchedJobID"])
         if job is None:  # two dispatches met, and the answer names the one that was not stored (bundle 4.1)
-            job = await self._dispatched_with(parent_id, token)
+            job = await self._dispatched_with(parent_id, token, meta)
         return Child(job["ID"], parent_id, job["Status"], bool(job["Stop"]), job.get("Meta") or {})
 
-    async def events(self) -> AsyncIterator[None]:
-        """Yields after every batch of events, and whenever the stream was begun anew.
+    async def events(self) -> AsyncGenerator[None, None]:
+        """Yields after every batch of events, and whenever the stream was begun anew; it raises nothing.
 
         Nothing is said of what happened: after a gap only Nomad's lists tell, so the reader asks these.
         """
+        trouble = ""
         while True:
             try:
                 async for _ in self._stream():
+                    trouble = ""
                     yield None
-            except (aiohttp.ClientError, OSError, TimeoutError):
+            except (aiohttp.ClientError, OSError, ServerDenied) as error:
+                if not trouble:
+                    trouble = str(error) or type(error).__name__
+                    _log.warning("Nomad's events are not heard, asking again", why=trouble)
                 self._http.next_url()
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(_STREAM_AGAIN_S)
 
     async def signing_keys(self) -> dict[str, Any]:
         """The public keys of workload identities, as a JSON web key set."""
         return dict((await self._http.ask("GET", "/.well-known/jwks.json")).body)
 
-    async def _dispatched_with(self, parent_id: str, token: str) -> dict[str, Any]:
+    async def _dispatched_with(self, parent_id: str, token: str, meta: Mapping[str, str]) -> dict[str, Any]:
         for child in await self.children(f"{parent_id}/dispatch-"):
+            if child.meta != meta:
+                continue
             job = await self.job(child.job_id)
             if job is not None and job.get("DispatchIdempotencyToken") == token:
                 return job
@@ -223,7 +241,7 @@ class Nomad:
 
     async def _stream(self) -> AsyncIterator[None]:
         params = [("topic", topic) for topic in _EVENT_TOPICS] + [("namespace", self.namespace)]
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=3.0, sock_read=_STREAM_SILENT_S)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=self.stream_silent_s)
         async with self._http.session().get(
             f"{self._http.url()}/v1/event/stream",
             params=params,
@@ -232,29 +250,32 @@ class Nomad:
             raise_for_status=True,
         ) as reply:
             yield None
-            async for line in reply.content:
-                if json.loads(line or b"{}").get("Events"):
+            async for chunk in reply.content.iter_any():  # a line may be longer than memory is worth
+                if chunk.strip(_HEARTBEAT):
                     yield None
 
     async def _ask(self, kind: type[A], question: Callable[[A], T]) -> T:
         """Put ``question`` to the first server that answers."""
         away = ServerAway("No address of Nomad is set.")
-        for _ in self.address.urls:
+        for left in reversed(range(len(self.address.urls))):
             url = self._http.url()
-            api = kind(
-                address=url,
-                namespace=self.namespace,
-                token=self._http.headers().get("X-Nomad-Token"),
-                timeout=_ANSWER_S,
-                session=self._requests,
-                **self._trust(),
-            )
             try:
-                return await asyncio.to_thread(question, api)
-            except BaseNomadException as error:
+                return await asyncio.to_thread(question, self._api(kind, url, is_last=left == 0))
+            except (BaseNomadException, InvalidParameters, OSError) as error:
                 away = _as_ours(error, url)
-            self._http.next_url()
+            if self._http.url() == url:  # else another request has found out already
+                self._http.next_url()
         raise away
+
+    def _api(self, kind: type[A], url: str, *, is_last: bool) -> A:
+        answer_s = self.answer_s if is_last else self.answer_s * _BEFORE_NEXT
+        return kind(
+            address=url,
+            namespace=self.namespace,
+            token=self._http.headers().get("X-Nomad-Token"),
+            session=self._requests,
+            **{"timeout": (_CONNECT_S, answer_s), **self._trust()},  # more than its annotations know
+        )
 
     def _trust(self) -> dict[str, Any]:
         """Python-nomad checks no certificate unless it is told to (bundle note 5.2)."""
@@ -268,9 +289,13 @@ class Nomad:
         }
 
 
-def _as_ours(error: BaseNomadException, url: str) -> ServerAway:
+def _as_ours(error: BaseNomadException | InvalidParameters | OSError, url: str) -> ServerAway:
     """The outage that ``error`` is; whatever else it is, is raised."""
-    reply = error.nomad_resp
+    if isinstance(error, InvalidParameters):
+        raise ServerRefused(f"python-nomad does not ask this: {error}") from error
+    if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+        raise ServerDenied(f"The certificates for Nomad cannot be read: {error}.") from error
+    reply = error.nomad_resp if isinstance(error, BaseNomadException) else error
     if not isinstance(reply, requests.Response):
         return ServerAway(f"Nomad at {url} does not answer: {str(reply)[:_SHOWN]}. Does it run there?")
     said = f"Nomad at {url} says {reply.status_code}: {reply.text.strip()[:_SHOWN]}"

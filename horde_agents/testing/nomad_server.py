@@ -4,6 +4,7 @@ A gpu node has the GPUs that a file lists, through the fake device plugin; what 
 """
 
 import json
+import ssl
 import subprocess
 import time
 import urllib.request
@@ -13,12 +14,20 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from horde_agents.testing.consul_server import Certificates
 from horde_agents.testing.server_process import ServerNotUp, ServerProcess, free_ports
 
 NODE_POOL: Final = "horde-gpu"
 _READY_S: Final = 60.0
 _END_JOBS_S: Final = 30.0
 _ALIVE: Final = frozenset({"pending", "running"})
+#: Tokens may be as short-lived as a test.
+_ACCESS_CONTROL: Final = """
+            acl {
+              enabled                  = true
+              token_min_expiration_ttl = "1s"
+            }
+"""
 _PORTS: Final = ("http", "rpc", "serf")
 #: Clouds that a node on loopback is not in, and a Consul that it does not use.
 _NOT_LOOKED_FOR: Final = "env_aws,env_azure,env_digitalocean,env_gce,consul,vault,cni"
@@ -37,7 +46,11 @@ class FakeGpu:
 
 @dataclass(slots=True)
 class NomadServer:
-    """One Nomad server; several with ``joins`` are a cluster."""
+    """One Nomad server; several with ``joins`` are a cluster.
+
+    With ``certificates`` it speaks TLS alone and asks for a client's certificate; with ``management_token``
+    it denies everything that no token allows.
+    """
 
     program: Path
     folder: Path
@@ -46,6 +59,8 @@ class NomadServer:
     extra: str = ""
     joins: list[str] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
+    certificates: Certificates | None = None
+    management_token: str = ""
     process: ServerProcess = field(init=False)
 
     def __post_init__(self) -> None:
@@ -57,7 +72,7 @@ class NomadServer:
     @property
     def url(self) -> str:
         """Where its HTTP interface, and Nomad's UI, listens."""
-        return f"http://127.0.0.1:{self.ports['http']}"
+        return f"{'https' if self.certificates else 'http'}://127.0.0.1:{self.ports['http']}"
 
     def start(self) -> None:
         """Write its configuration and start it."""
@@ -74,6 +89,8 @@ class NomadServer:
                 retry_interval = "1s"
               }}
             }}
+            {self._tls()}
+            {_ACCESS_CONTROL if self.management_token else ""}
             {self.extra}
         """
         _write(self.folder, text)
@@ -82,27 +99,68 @@ class NomadServer:
     def wait_ready(self) -> None:
         """Wait until the cluster has a leader and its keys: a node that comes earlier is refused for 25 s.
 
+        With access control, until it knows its management token, too.
+
         Raises:
             ServerNotUp: it ended, or there is no leader in time.
         """
         _wait(self._takes_nodes, self.process, "Nomad has no leader, or no keys,")
+        if self.management_token:
+            _wait(self._knows_its_token, self.process, "Nomad does not take its management token")
 
     def has_leader(self) -> bool:
         """Whether this server knows a leader."""
         return bool(self.leader())
 
     def _takes_nodes(self) -> bool:
-        keys = _get(f"{self.url}/.well-known/jwks.json") if self.has_leader() else None
+        keys = self.ask("GET", "/.well-known/jwks.json") if self.has_leader() else None
         return bool(keys and keys["keys"])
 
     def leader(self) -> str:
         """The leader's RPC address; empty when there is none."""
-        return str(_get(f"{self.url}/v1/status/leader") or "")
+        return str(self.ask("GET", "/v1/status/leader") or "")
+
+    def make_node_pool(self) -> None:
+        """Have the horde's node pool before its first node comes."""
+        self.ask("POST", "/v1/node/pools", {"Name": NODE_POOL})
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401  (JSON)
+        """Ask it as its operator; ``None`` without a good answer."""
+        return _ask(method, self.url + path, body, self.management_token, self._trust())
 
     @property
     def rpc_address(self) -> str:
         """Its own address as ``leader`` says it."""
         return f"127.0.0.1:{self.ports['rpc']}"
+
+    def _knows_its_token(self) -> bool:
+        if self.ask("GET", "/v1/acl/token/self") is not None:
+            return True
+        self.ask("POST", "/v1/acl/bootstrap", {"BootstrapSecret": self.management_token})
+        return False
+
+    def _tls(self) -> str:
+        ours = self.certificates
+        if ours is None:
+            return ""
+        return f"""
+            tls {{
+              http                   = true
+              rpc                    = true
+              ca_file                = "{ours.ca}"
+              cert_file              = "{ours.server}"
+              key_file               = "{ours.server_key}"
+              verify_server_hostname = true
+              verify_https_client    = true
+            }}
+        """
+
+    def _trust(self) -> ssl.SSLContext | None:
+        if self.certificates is None:
+            return None
+        context = ssl.create_default_context(cafile=str(self.certificates.ca))
+        context.load_cert_chain(self.certificates.client, self.certificates.client_key)
+        return context
 
 
 @dataclass(slots=True)
@@ -229,18 +287,45 @@ def nomad_cluster(program: Path, folder: Path, count: int) -> list[NomadServer]:
 
 def end_all_jobs(servers: Sequence[NomadServer]) -> None:
     """End whatever these servers have running, and wait for it; without a leader, nothing is done."""
-    url = next((server.url for server in servers if server.has_leader()), None)
-    if url is None:
-        return
-    for job in _get(f"{url}/v1/jobs") or ():
-        address = f"{url}/v1/job/{quote(job['ID'], safe='')}"
-        with urllib.request.urlopen(urllib.request.Request(address, method="DELETE"), timeout=10) as reply:
-            reply.read()
+    server = next((server for server in servers if server.has_leader()), None)
+    if server is not None:
+        stop_jobs(server)
+        wait_until_idle(server)
+
+
+def stop_jobs(server: NomadServer, namespace: str = "*") -> None:
+    """Stop all jobs of a namespace; their allocations take some seconds to end."""
+    for job in server.ask("GET", f"/v1/jobs?namespace={namespace}") or ():
+        server.ask("DELETE", f"/v1/job/{quote(job['ID'], safe='')}?namespace={job['Namespace']}")
+
+
+def wait_until_idle(server: NomadServer) -> None:
+    """Wait until no allocation lives.
+
+    Raises:
+        ServerNotUp: one does not end in time.
+    """
     deadline_s = time.monotonic() + _END_JOBS_S
-    while any(row["ClientStatus"] in _ALIVE for row in _get(f"{url}/v1/allocations") or ()):
+    while any(
+        row["ClientStatus"] in _ALIVE for row in server.ask("GET", "/v1/allocations?namespace=*") or ()
+    ):
         if time.monotonic() > deadline_s:
-            raise ServerNotUp(f"allocations of {url} have not ended after {_END_JOBS_S:.0f} s")
+            raise ServerNotUp(f"allocations of {server.url} have not ended after {_END_JOBS_S:.0f} s")
         time.sleep(0.05)
+
+
+def nomad_certificates(program: Path, folder: Path) -> Certificates:
+    """A new authority in ``folder``, and certificates of it for the region ``global``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for words in (["ca", "create"], ["cert", "create", "-server"], ["cert", "create", "-client"]):
+        subprocess.run([program, "tls", *words], cwd=folder, check=True, capture_output=True)
+    return Certificates(
+        folder / "nomad-agent-ca.pem",
+        folder / "global-server-nomad.pem",
+        folder / "global-server-nomad-key.pem",
+        folder / "global-client-nomad.pem",
+        folder / "global-client-nomad-key.pem",
+    )
 
 
 def _agent(program: Path, folder: Path, env: Mapping[str, str] | None = None) -> ServerProcess:
@@ -283,8 +368,16 @@ def _wait(ready: Callable[[], bool], process: ServerProcess, what: str) -> None:
 
 
 def _get(url: str) -> Any:  # noqa: ANN401  (whatever JSON the server sends)
+    return _ask("GET", url)
+
+
+def _ask(
+    method: str, url: str, body: object = None, token: str = "", trust: ssl.SSLContext | None = None
+) -> Any:  # noqa: ANN401  (whatever JSON the server sends)
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"X-Nomad-Token": token} if token else {}, method=method)
     try:
-        with urllib.request.urlopen(url, timeout=2) as reply:
-            return json.loads(reply.read())
+        with urllib.request.urlopen(request, timeout=5, context=trust) as reply:
+            return json.loads(reply.read() or b"{}")
     except (OSError, ValueError):
         return None
