@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.fixtures.consul",
     "tests.fixtures.docker",
+    "tests.fixtures.nomad",
     "tests.fixtures.postgres",
     "tests.fixtures.stock",
 ]
