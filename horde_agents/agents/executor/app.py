@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from horde_agents.agents.executor.address_book import AddressBook
-from horde_agents.agents.executor.container import slot_labels
+from horde_agents.agents.executor.container import leftovers
 from horde_agents.agents.executor.link import MinerLink, MinerLost
 from horde_agents.agents.executor.outcome import StageFailed
 from horde_agents.agents.executor.settings import ExecutorSettings
@@ -64,8 +64,8 @@ async def serve_one_job(
 
 
 async def free_slot(engine: Engine, settings: ExecutorSettings) -> None:
-    """End what an earlier executor of this slot left behind, and nothing else."""
-    for container in await engine.labelled(slot_labels(settings)):
+    """End what an earlier executor of this slot, or of one of its GPUs, left behind, and nothing else."""
+    for container in await leftovers(engine, settings):
         _log.warning("ending a leftover container", container=container[:12], slot=settings.slot_id)
         await engine.remove(container)
     await asyncio.to_thread(clear, slot_folder(settings.work_dir, settings.slot_id))

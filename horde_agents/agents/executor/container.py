@@ -19,6 +19,8 @@ from horde_agents.jobs.states import Role
 SLOT_LABEL: Final = "horde.slot"
 JOB_LABEL: Final = "horde.job"
 _WORK_LABEL: Final = "horde.work_dir"
+#: A label of this kind for each GPU of the slot.
+_DEVICE_LABEL: Final = "horde.device."
 #: Seconds between two looks at how much a job has written.
 _WATCH_S: Final = 1.0
 
@@ -31,6 +33,26 @@ def slot_labels(settings: ExecutorSettings) -> dict[str, str]:
     """
     labels = {SLOT_LABEL: settings.slot_id}
     return labels if settings.gpu_uuids else {**labels, _WORK_LABEL: str(settings.work_dir)}
+
+
+def device_labels(settings: ExecutorSettings) -> dict[str, str]:
+    """What every container that may have one of the slot's GPUs carries: a label for each.
+
+    Slots overlap where classes have several GPUs, so a slot of before may have had only some of them.
+    """
+    return {f"{_DEVICE_LABEL}{uuid}": "held" for uuid in settings.gpu_uuids}
+
+
+async def leftovers(engine: Engine, settings: ExecutorSettings) -> list[str]:
+    """Ids of the containers that earlier executors of this slot, or of one of its GPUs, have left.
+
+    Raises:
+        EngineFault: the container engine is away.
+    """
+    found = await engine.labelled(slot_labels(settings))
+    for label, value in device_labels(settings).items():
+        found += await engine.labelled({label: value})
+    return list(dict.fromkeys(found))
 
 
 @dataclass(slots=True)
@@ -144,7 +166,12 @@ class JobContainer:
             args=args,
             env=spec.env,
             binds=binds_of(spec, self.workspace),
-            labels={**slot_labels(settings), _WORK_LABEL: str(settings.work_dir), JOB_LABEL: spec.uuid},
+            labels={
+                **slot_labels(settings),
+                **device_labels(settings),
+                _WORK_LABEL: str(settings.work_dir),
+                JOB_LABEL: spec.uuid,
+            },
             sandbox=Sandbox(
                 settings.memory_bytes,
                 settings.cpus,
