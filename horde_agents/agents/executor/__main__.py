@@ -18,8 +18,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     set_up_logs("executor", settings.log_level)
-    hold_slot(settings)
-    return 0
+    return hold_slot(settings)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Final
 
 from horde_agents.agents.executor.address_book import AddressBook
 from horde_agents.agents.executor.app import STOP_NOW, serve_one_job
+from horde_agents.agents.executor.link import MinerRefused
 from horde_agents.agents.executor.settings import ExecutorSettings
 from horde_agents.runtime.backoff import delays_s
 from horde_agents.runtime.logs import get_logger
@@ -22,6 +23,8 @@ _PR_SET_PDEATHSIG: Final = 1
 _FAILED: Final = 1
 #: Seconds an executor gets on top of the drain time to clean up and have its report acknowledged.
 _CLEANING_S: Final = 90.0
+#: Seconds on top of the spin-up time that a holder which was made for one attempt waits for it.
+_SPARE_S: Final = 10.0
 _POLL_S: Final = 0.02
 _log = get_logger(__name__)
 
@@ -34,10 +37,10 @@ class _Stopping(BaseException):
         self.number = number
 
 
-def hold_slot(settings: ExecutorSettings) -> None:
+def hold_slot(settings: ExecutorSettings) -> int:
     """Fork executors one after another until a signal or the holder's time to be recycled.
 
-    Returns when the last executor has ended.
+    Returns its exit code when the last executor has ended. A holder that is meant for one attempt forks one.
     """
     if settings.die_with_parent:
         end_with_parent(STOP_NOW)  # nobody is left to hear of a job, and the slot's next holder may be coming
@@ -58,12 +61,15 @@ def hold_slot(settings: ExecutorSettings) -> None:
                 delays = delays_s(0.2, 30.0, Random())  # noqa: S311
             else:
                 _log.warning("executor ended badly", status=status, slot=settings.slot_id)
+                if settings.meant_for:
+                    return _FAILED  # Nomad, and through it the miner, hears of it at once
                 time.sleep(next(delays))
     except _Stopping as stopping:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(STOP_NOW, signal.SIG_DFL)  # ends the holder, of which the kernel tells the child
         if child is not None:
             _end(child, stopping.number, settings)
+    return 0
 
 
 def end_with_parent(number: signal.Signals) -> None:
@@ -77,6 +83,8 @@ def _told(number: int, _frame: object) -> None:
 
 def _left(settings: ExecutorSettings, begun_s: float, jobs: int) -> float | None:
     """Seconds for which an executor may still wait for a job; ``None`` when the holder is to be recycled."""
+    if settings.meant_for:
+        return None if jobs else settings.spin_up_s + _SPARE_S
     if settings.recycle_jobs and jobs >= settings.recycle_jobs:
         return None
     left_s = begun_s + settings.recycle_s - time.monotonic() if settings.recycle_s else math.inf
@@ -102,6 +110,8 @@ def _live(settings: ExecutorSettings, book: AddressBook, idle_s: float) -> int:
     loop = asyncio.new_event_loop()
     try:
         loop.run_until_complete(serve_one_job(settings, book, idle_s))
+    except MinerRefused as refused:
+        _log.info("not wanted any more", slot=settings.slot_id, why=str(refused))
     except Exception:  # noqa: BLE001  (outermost frame of the process: log and end)
         _log.exception("executor crashed", slot=settings.slot_id)
         return _FAILED

@@ -33,6 +33,8 @@ from horde_agents.runtime.logs import get_logger
 _WELCOME_S: Final = 10.0
 #: Times an executor goes at once where it is sent; beyond, the miners disagree, and it waits before it asks.
 _MOST_SENT_ON: Final = 3
+#: Refusals in a row after which an executor that was made for one attempt takes it that it is not wanted.
+_MOST_REFUSED: Final = 2
 _log = get_logger(__name__)
 
 
@@ -65,6 +67,7 @@ class MinerLink:
     _socket: aiohttp.ClientWebSocketResponse | None = None
     _away_since_s: float = 0.0
     _sent_on: int = 0
+    _refused: int = 0
 
     @property
     def is_busy(self) -> bool:
@@ -77,6 +80,7 @@ class MinerLink:
 
         Raises:
             MinerLost: a job runs and the miner has been away longer than the grace.
+            MinerRefused: the attempt for which this executor was made is not to be had.
         """
         self._away_since_s = monotonic_s()
         async with aiohttp.ClientSession() as session:
@@ -90,6 +94,7 @@ class MinerLink:
                             continue
                     except (aiohttp.ClientError, OSError, MinerRefused, MalformedFrame) as error:
                         _log.warning("miner link failed", error=str(error) or repr(error))
+                        self._count_refusal(error)
                         if not self._job_uuid:  # a running job is known to its own miner alone
                             self.book.pass_over()
                     if (
@@ -98,6 +103,12 @@ class MinerLink:
                     ):
                         raise MinerLost(f"no miner for {self.settings.reconnect_grace_s:g} s")
                     await asyncio.sleep(next(delays))
+
+    def _count_refusal(self, error: Exception) -> None:
+        """Raise the last of several in a row, where nobody else may want this executor."""
+        self._refused = self._refused + 1 if isinstance(error, MinerRefused) else 0
+        if self.settings.meant_for and not self._job_uuid and self._refused >= _MOST_REFUSED:
+            raise error
 
     async def tell(self, event: JobEvent) -> None:
         """Report ``event``; it is sent again on every later connection until the final acknowledgement."""
@@ -151,7 +162,7 @@ class MinerLink:
         if not isinstance(frame, HordeWelcome):
             why = frame.details if isinstance(frame, GenericError) else frame.message_type
             raise MinerRefused(f"the miner answered the greeting with: {why}")
-        self._sent_on = 0
+        self._sent_on = self._refused = 0
         self.heartbeat_s = frame.heartbeat_s
         _log.info("serves", slot=self.settings.slot_id, uid=frame.uid, miner=frame.miner_hotkey)
         self.book.learn(_readable(frame.horde_addresses))

@@ -123,13 +123,13 @@ class ExecutorDoor:
         if hello.running_job_uuid is not None:
             return await self._greet_busy(link, hello.running_job_uuid)
         verdict = await self._settled(link)
-        if isinstance(verdict, Serve) and (twin := self._twin(link)):
-            verdict = Refuse(twin)
+        meant_for = self.attempts.find(hello.meant_for) if hello.meant_for else None
+        if isinstance(verdict, Serve) and (why := self._twin(link) or _not_wanted(hello, meant_for)):
+            verdict = Refuse(why)
         if not isinstance(verdict, Serve):
             await self._turn_away(link, verdict)
             return False
         await self._take_in(link)
-        meant_for = self.attempts.find(hello.meant_for) if hello.meant_for else None
         if meant_for is not None:
             await self.attempts.executor_came_back(meant_for, link)
         else:
@@ -277,6 +277,13 @@ class ExecutorDoor:
     async def _close_all(self, _app: web.Application) -> None:
         for link in list(self._live.values()):
             await link.socket.close()
+
+
+def _not_wanted(hello: HordeExecutorHello, attempt: Attempt | None) -> str | None:
+    """Why an executor that was made for one attempt may not serve: its attempt is over by now."""
+    if hello.meant_for and attempt is None:
+        return f"attempt {hello.meant_for:.64} is not open here any more"
+    return None
 
 
 async def _hello(socket: web.WebSocketResponse) -> HordeExecutorHello:
