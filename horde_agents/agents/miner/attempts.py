@@ -164,6 +164,12 @@ class Attempts:
         for text in attempt.to_executor:
             await link.send(text)
 
+    async def slot_is_idle(self, slot_id: str) -> None:
+        """An executor without a job came on a slot: what is open there was another's, which has ended."""
+        for attempt in [each for each in self._open.values() if each.slot_id == slot_id]:
+            message = "The executor ended without a report; its slot has a new one."
+            await self.happened(attempt, _disconnected(message))
+
     def executor_gone(self, link: ExecutorLink) -> None:
         """An executor's link broke: its attempt waits for it, then ends."""
         for attempt in self._open.values():

@@ -54,6 +54,10 @@ class _Link:
     def executor_class(self) -> str:
         return self.hello.executor_class
 
+    @property
+    def is_live(self) -> bool:
+        return not self.socket.closed
+
     def is_of(self, attempt: Attempt) -> bool:
         """Whether the attempt runs here: on the slot that it leased, or on an executor made for it."""
         return attempt.slot_id == self.slot_id or self.hello.meant_for == attempt.uuid
@@ -133,6 +137,7 @@ class ExecutorDoor:
         if meant_for is not None:
             await self.attempts.executor_came_back(meant_for, link)
         else:
+            await self.attempts.slot_is_idle(link.slot_id)
             self.slots.offer_service(link)
         return True
 

@@ -126,7 +126,11 @@ class Offers:
         if open_now >= self.parts.settings.max_open_attempts:
             raise _Declined(RejectionReason.BUSY, f"this validator has {open_now} attempts open here")
         link = await self._executor_for(offer, started)
-        await self.attempts.accept(offer, started, asking, link)
+        try:
+            await self.attempts.accept(offer, started, asking, link)
+        except BaseException:
+            self.parts.slots.give_back(link)
+            raise
         self.parts.metrics.receipts.labels(type=ReceiptType.STARTED.value).inc()
 
     async def _executor_for(self, offer: V0InitialJobRequest, started: Receipt) -> ExecutorLink:

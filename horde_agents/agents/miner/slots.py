@@ -22,6 +22,10 @@ class ExecutorLink(Protocol):
     def executor_class(self) -> str:
         """The class of the slot."""
 
+    @property
+    def is_live(self) -> bool:
+        """Whether it is still connected."""
+
     async def ready_for(self, job_uuid: str) -> str | None:
         """Why it cannot serve the attempt after all; ``None`` when it can."""
 
@@ -84,6 +88,12 @@ class Slots:
         self._busy.discard(slot_id)
         if (seat := self._seats.get(slot_id)) is not None:
             self.offer_service(seat)
+
+    def give_back(self, link: ExecutorLink) -> None:
+        """A link that was taken is not needed after all."""
+        self._busy.discard(link.slot_id)
+        if link.is_live and link.slot_id not in self._idle:
+            self.offer_service(link)
 
     def occupy(self, slot_id: str) -> None:
         """A job of before runs on this slot."""

@@ -156,6 +156,22 @@ async def test_an_executor_that_stays_away_ends_its_attempt(miner: Miner) -> Non
         await again.expect("V0InitialJobRequest")
 
 
+async def test_the_next_executor_of_a_slot_ends_an_attempt_that_the_last_one_left_without_a_report(
+    tmp_path: Path,
+) -> None:
+    uuid, again = new_uuid(), new_uuid()
+    async with serving(tmp_path, reconnect_grace_s=60.0) as miner, miner.validator() as validator:
+        async with miner.executor():
+            await validator.send(signed_offer(miner, uuid))
+            await validator.expect("V0AcceptJobRequest")
+        async with miner.executor() as next_one:
+            failed = await validator.expect("V0HordeFailedRequest")
+            assert (failed["job_uuid"], failed["reason"]) == (uuid, "executor_disconnected")
+            await validator.send(signed_offer(miner, again))
+            assert (await validator.expect("V0AcceptJobRequest"))["job_uuid"] == again
+            assert (await next_one.expect("V0InitialJobRequest"))["job_uuid"] == again
+
+
 async def test_a_restarted_miner_ends_what_its_executors_cannot_finish(tmp_path: Path) -> None:
     uuid = new_uuid()
     async with serving(tmp_path) as miner, miner.executor(), miner.validator() as validator:

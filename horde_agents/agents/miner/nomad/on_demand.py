@@ -47,6 +47,11 @@ class Seat:
     executor_class: str
     start: "Callable[[str, str], Awaitable[str | None]]" = field(repr=False)
 
+    @property
+    def is_live(self) -> bool:
+        """A holder can always be started for it."""
+        return True
+
     async def ready_for(self, job_uuid: str) -> str | None:
         """Start a holder for the attempt; why there can be none, or ``None``."""
         return await self.start(self.executor_class, job_uuid)
