@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import math
 import signal
-from collections.abc import Callable
 from typing import Final
 
 from horde_agents.agents.executor.address_book import AddressBook
@@ -49,13 +48,11 @@ async def serve_one_job(
     engine = DockerEngine()
     await free_slot(engine, settings)
     link = MinerLink(settings, book or AddressBook(settings.miners))
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, _drained_stop(loop, stop, link, settings))
-    loop.add_signal_handler(STOP_NOW, stop.set)
+    leave, stop = asyncio.Event(), asyncio.Event()
+    _listen_for_signals(leave, stop, settings.drain_s)
     keeping = asyncio.create_task(link.keep(), name="miner link")
     try:
-        offer = await _offered(link, stop, keeping, idle_s)
+        offer = await _offered(link, leave, keeping, idle_s)
         if offer is not None:
             await _serve(offer, link, engine, settings, stop, keeping)
     finally:
@@ -155,14 +152,14 @@ async def _beat(run: JobRun, link: MinerLink, job_uuid: str) -> None:
 
 
 async def _offered(
-    link: MinerLink, stop: asyncio.Event, keeping: "asyncio.Task[None]", idle_s: float
+    link: MinerLink, leave: asyncio.Event, keeping: "asyncio.Task[None]", idle_s: float
 ) -> V0InitialJobRequest | None:
-    """The first offer; ``None`` when the executor is told to stop, or ``idle_s`` pass, before one comes."""
+    """The first offer; ``None`` when the executor is told to leave, or ``idle_s`` pass, before one comes."""
     offer = asyncio.create_task(link.offers.get())
-    stopping = asyncio.create_task(stop.wait())
+    leaving = asyncio.create_task(leave.wait())
     patience_s = None if idle_s == math.inf else idle_s
-    await asyncio.wait({offer, stopping, keeping}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
+    await asyncio.wait({offer, leaving, keeping}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+    leaving.cancel()
     if not offer.done() and not keeping.done():
         await _part(link, offer)
     if offer.done():
@@ -182,10 +179,17 @@ async def _part(link: MinerLink, offer: "asyncio.Task[V0InitialJobRequest]") -> 
     parted.cancel()
 
 
-def _drained_stop(
-    loop: asyncio.AbstractEventLoop, stop: asyncio.Event, link: MinerLink, settings: ExecutorSettings
-) -> Callable[[], None]:
-    def told() -> None:
-        loop.call_later(settings.drain_s if link.is_busy else 0.0, stop.set)
+def _listen_for_signals(leave: asyncio.Event, stop: asyncio.Event, drain_s: float) -> None:
+    """SIGTERM lets an idle executor go and gives a job ``drain_s``, also one whose offer crossed it."""
+    loop = asyncio.get_running_loop()
 
-    return told
+    def told() -> None:
+        leave.set()
+        loop.call_later(drain_s, stop.set)
+
+    def told_at_once() -> None:
+        leave.set()
+        stop.set()
+
+    loop.add_signal_handler(signal.SIGTERM, told)
+    loop.add_signal_handler(STOP_NOW, told_at_once)

@@ -69,11 +69,6 @@ class MinerLink:
     _sent_on: int = 0
     _refused: int = 0
 
-    @property
-    def is_busy(self) -> bool:
-        """True from an offer on."""
-        return self._job_uuid is not None
-
     async def keep(self) -> None:
         """Stay connected for as long as the process lives: to the miner whose job runs, else to whoever
         the slot serves.

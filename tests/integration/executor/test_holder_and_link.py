@@ -21,7 +21,7 @@ from horde_agents.protocol.job_frames import (
     V0JobFinishedRequest,
     V0VolumesReadyRequest,
 )
-from horde_agents.protocol.miner_executor import HordeAck
+from horde_agents.protocol.miner_executor import HordeAck, HordeLeaving
 from tests.fixtures.executor import Slot, containers, docker, until
 from tests.fixtures.executor_miner import TOKEN, ExecutorLink, begin, holding, listening
 
@@ -139,6 +139,20 @@ async def test_sigterm_lets_a_job_finish_within_its_drain_time(slot: Slot, tmp_p
         link = await miner.link()
         uuid = await begin(link, slot, "sleep 1; echo finished")
         holder.send_signal(signal.SIGTERM)
+        assert (await finished(link)).docker_process_stdout == "finished\n"
+        await link.send(HordeAck(job_uuid=uuid))
+        assert await holder.wait() == 0
+    slot.check_nothing_left()
+
+
+async def test_an_offer_that_crosses_sigterm_is_served_within_the_drain_time(
+    slot: Slot, tmp_path: Path
+) -> None:
+    async with listening(tmp_path / "miner") as miner, holding(slot, miner, drain_s=30) as holder:
+        link = await miner.link()
+        holder.send_signal(signal.SIGTERM)
+        await link.expect(HordeLeaving)
+        uuid = await begin(link, slot, "sleep 1; echo finished")
         assert (await finished(link)).docker_process_stdout == "finished\n"
         await link.send(HordeAck(job_uuid=uuid))
         assert await holder.wait() == 0
