@@ -40,6 +40,7 @@ from horde_agents.runtime import clock
 from horde_agents.runtime.health import Check, health_app, listening
 from horde_agents.runtime.logs import get_logger
 from horde_agents.runtime.supervisor import supervised, until_told_to_stop
+from horde_agents.runtime.tls_memory import keep_one_record_per_connection
 from horde_agents.store.engine import open_store
 
 _TOKEN_LIFE: Final = timedelta(days=30)
@@ -166,6 +167,7 @@ async def _take_executors_in(
     stack: AsyncExitStack, settings: MinerSettings, door: ExecutorDoor
 ) -> tuple[int, MinerAddress]:
     """Open the executors' listener; its port, and the address under which gpu nodes reach it."""
+    keep_one_record_per_connection()
     certificate_file = ensure_certificate(settings.data_dir, settings.executor_host)
     tls = server_context(certificate_file)
     port = await stack.enter_async_context(
