@@ -26,6 +26,7 @@ from horde_agents.agents.miner.placed.view import PlacementView
 from horde_agents.agents.miner.pool import ExecutorPool, HolderPlan, HordeLink, load_pool
 from horde_agents.agents.miner.public import public_routes
 from horde_agents.agents.miner.receipt_book import ReceiptBook
+from horde_agents.agents.miner.refusals import Refusals, executors_route
 from horde_agents.agents.miner.secret import horde_secret
 from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.agents.miner.slots import Slots
@@ -97,7 +98,7 @@ async def running_miner(settings: MinerSettings) -> AsyncIterator[RunningMiner]:
         await validators.load()
         await attempts.resume(executors_may_return=pool.outlives_miner)
 
-        executor_port = await _serve_executors(stack, parts, pool, attempts)
+        executor_port, refused = await _serve_executors(stack, parts, pool, attempts)
         public = web.Application()
         public.add_routes([web.get(PATH, door.connected), *public_routes(parts.book)])
         port = await stack.enter_async_context(listening(public, settings.host, settings.port))
@@ -105,6 +106,7 @@ async def running_miner(settings: MinerSettings) -> AsyncIterator[RunningMiner]:
         chain_check = watch_chain(parts, validators, port)
         checks = {"chain": chain_check, "executors": _executors_check(parts)}
         health = health_app(checks, parts.metrics.registry)
+        health.add_routes([executors_route(slots, refused)])
         operator_port = await stack.enter_async_context(
             listening(health, settings.operator_host, settings.operator_port)
         )
@@ -130,8 +132,8 @@ async def _show_in_consul(stack: AsyncExitStack, parts: MinerParts, running: Run
 
 async def _serve_executors(
     stack: AsyncExitStack, parts: MinerParts, pool: ExecutorPool, attempts: Attempts
-) -> int:
-    """Take executors in, alone or with the horde's other miners; the port of their listener."""
+) -> tuple[int, Refusals]:
+    """Take executors in, alone or with the horde's other miners; the port of their listener, and whom not."""
     settings, hotkey = parts.settings, parts.signer.hotkey
     secret = await horde_secret(settings, parts.store)
     coordination = await stack.enter_async_context(shared_store(settings))
@@ -150,7 +152,7 @@ async def _serve_executors(
         on_demand = access.on_demand if access else None
         horde = HordeLink(parts.shared, str(address), attempts, parts.slots, on_demand)
     await stack.enter_async_context(pool.running(_PoolLink(settings, address, secret, horde)))
-    return port
+    return port, door.refused
 
 
 def _admission(

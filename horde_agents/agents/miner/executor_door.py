@@ -9,6 +9,7 @@ from aiohttp import WSMsgType, web
 
 from horde_agents.agents.miner.admission import Admission, Badge, Hold, Refuse, SendOn, Serve, Verdict
 from horde_agents.agents.miner.attempts import Attempt, Attempts
+from horde_agents.agents.miner.refusals import Refusals
 from horde_agents.agents.miner.slots import Slots
 from horde_agents.agents.miner.tokens import TokenWrong
 from horde_agents.jobs.states import Role
@@ -81,7 +82,7 @@ class ExecutorDoor:
     slots: Slots
     attempts: Attempts
     uid: Callable[[], int | None] = lambda: None
-    refused: dict[str, str] = field(default_factory=dict)
+    refused: Refusals = field(default_factory=Refusals)
     _live: dict[str, _Link] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _told_addresses: list[str] = field(default_factory=list)
@@ -118,7 +119,7 @@ class ExecutorDoor:
             return await self.admission.badge(text)
         except TokenWrong as error:
             _log.warning("executor refused", peer=request.remote, why=str(error))
-            self.refused[request.remote or ""] = str(error)
+            self.refused.add(request.remote or "", "", str(error))
             raise web.HTTPUnauthorized(text=str(error)) from error
 
     async def _greet(self, link: _Link) -> bool:
@@ -177,7 +178,7 @@ class ExecutorDoor:
         self._live[link.slot_id] = link
         if not link.hello.meant_for:  # the seat that it was started for is counted
             self.slots.expect(link.slot_id, link.executor_class)
-        self.refused.pop(link.peer, None)
+        self.refused.forget(link.peer, link.slot_id)
         await self._welcome(link)
 
     async def _turn_away(self, link: _Link, verdict: SendOn | Hold | Refuse) -> None:
@@ -186,7 +187,7 @@ class ExecutorDoor:
         else:
             _log.warning("executor refused", slot=link.slot_id, peer=link.peer, why=verdict.why)
             if isinstance(verdict, Refuse):
-                self.refused[link.peer] = f"{link.slot_id}: {verdict.why}"
+                self.refused.add(link.peer, link.slot_id, verdict.why)
             await link.send(render(GenericError(details=verdict.why)))
 
     def _twin(self, link: _Link) -> str | None:
