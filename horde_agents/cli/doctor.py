@@ -4,32 +4,31 @@ import asyncio
 import json
 import shutil
 import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
 
 import aiohttp
 import typer
 
+from horde_agents.agents.miner.settings import MinerSettings
+from horde_agents.cli.checks.cluster import cluster_findings
+from horde_agents.cli.checks.finding import Finding
 from horde_agents.clients.docker import DockerEngine, EngineFault
+from horde_agents.jobs.classes import ClassesWrong, add_classes
 from horde_agents.protocol.signing import KeypairSigner, WalletUnreadable
+from horde_agents.runtime.settings import SettingsWrong, load_settings
 
 _ANSWER_S: Final = 3.0
 _FREE_BYTES: Final = 10 * 1024**3
 _OLDEST: Final = (3, 11)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check: fine, or what is wrong and what to do."""
-
-    check: str
-    fine: bool
-    says: str
-
-
 def doctor(
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="A miner's settings file: check it and its cluster.")
+    ] = None,
     hotkey_file: Annotated[
         Path | None, typer.Option("--hotkey-file", "-k", help="Check this hotkey file too.")
     ] = None,
@@ -39,7 +38,7 @@ def doctor(
     miner: Annotated[list[str] | None, typer.Option(help="host:port of a miner's public listener.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check this machine and, if named, agents; exit code 1 when something is wrong."""
+    """Check this machine and, if named, agents and a cluster; exit code 1 when something is wrong."""
     checks: list[Callable[[], Awaitable[Finding]]] = [_python, _disk, _docker]
     if hotkey_file is not None:
         checks.append(lambda: _hotkey(hotkey_file))
@@ -47,16 +46,48 @@ def doctor(
     checks += [_bound(_miner, address) for address in miner or ()]
 
     async def look() -> list[Finding]:
-        return [await check() for check in checks]
+        of_config = [] if config is None else [finding async for finding in _of_miner(config)]
+        return [await check() for check in checks] + of_config
 
     findings = asyncio.run(look())
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings]))
     else:
         for finding in findings:
-            mark = typer.style("ok   ", fg="green") if finding.fine else typer.style("wrong", fg="red")
-            typer.echo(f"  {mark}  {finding.check:<24} {finding.says}")
+            typer.echo(f"  {_mark(finding)}  {finding.check:<24} {finding.says}")
     raise typer.Exit(0 if all(finding.fine for finding in findings) else 1)
+
+
+def _mark(finding: Finding) -> str:
+    if not finding.fine:
+        return typer.style("wrong", fg="red")
+    return typer.style("note ", fg="yellow") if finding.note else typer.style("ok   ", fg="green")
+
+
+async def _of_miner(config: Path) -> AsyncIterator[Finding]:
+    """A miner's settings, its secrets, the miner itself, and the cluster that it is part of."""
+    try:
+        settings = load_settings(MinerSettings, "miner", config)
+        add_classes(settings.class_file)
+    except (SettingsWrong, ClassesWrong) as error:
+        yield Finding("settings", False, str(error))
+        return
+    yield await _hotkey(settings.hotkey_file)
+    if settings.operator_port:
+        operator = f"{settings.operator_host}:{settings.operator_port}"
+        yield await _agent(operator)
+        async for finding in _executors(operator):
+            yield finding
+    async for finding in cluster_findings(settings):
+        yield finding
+
+
+async def _executors(operator: str) -> AsyncIterator[Finding]:
+    """Executors that the miner has turned away lately, and why."""
+    status, text = await _get(f"http://{operator}/executors")
+    for refused in json.loads(text)["refused"] if status == 200 else ():
+        who = f"executor {refused['slot_id'] or 'of an unknown slot'} at {refused['peer']}"
+        yield Finding("refused", False, f"{who}, {refused['ago_s']:.0f} s ago: {refused['why']}")
 
 
 def _bound(check: Callable[[str], Awaitable[Finding]], address: str) -> Callable[[], Awaitable[Finding]]:

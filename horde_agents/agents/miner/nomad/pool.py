@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from horde_agents.agents.miner.attempts import Attempts
 from horde_agents.agents.miner.nomad.holder_jobs import HolderJobs, holder_job_file
@@ -42,10 +43,9 @@ class NomadPool:
                 "the classes are in jobs/classes.toml and in your class_file."
             )
         self._settings = settings
-        self._nomad = Nomad(_address(settings), settings.nomad_namespace)
-        variables = {**settings.holder_variables, "settings": settings.executor_env}
-        variables.setdefault("node_pool", settings.nomad_node_pool)
-        self._jobs = HolderJobs(self._nomad, holder_job_file(settings.holder_job_file), variables)
+        self._nomad = Nomad(nomad_address(settings), settings.nomad_namespace)
+        job_file = holder_job_file(settings.holder_job_file)
+        self._jobs = HolderJobs(self._nomad, job_file, holder_variables(settings))
 
     def slots(self) -> Mapping[str, str]:
         """None by name: which there are is Nomad's to say."""
@@ -83,7 +83,15 @@ class NomadPool:
         return warm, {name: count for name, count in slots.items() if name not in warm}
 
 
-def _address(settings: MinerSettings) -> ClusterAddress:
+def holder_variables(settings: MinerSettings) -> dict[str, Any]:
+    """An operator's values for the holders' job file."""
+    variables = {**settings.holder_variables, "settings": settings.executor_env}
+    variables.setdefault("node_pool", settings.nomad_node_pool)
+    return variables
+
+
+def nomad_address(settings: MinerSettings) -> ClusterAddress:
+    """Where Nomad is, and how to speak with it."""
     return ClusterAddress(
         tuple(settings.nomad_urls),
         settings.nomad_token_file,

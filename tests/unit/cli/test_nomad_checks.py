@@ -1,0 +1,75 @@
+"""What doctor says of gpu nodes, classes and versions."""
+
+from dataclasses import replace
+
+import pytest
+
+from horde_agents.cli.checks.nomad import class_finding, node_findings
+from horde_agents.cli.checks.servers import NOMAD, version_findings
+from horde_agents.clients.nomad import GpuDevice, GpuNode
+
+A6000 = [GpuDevice(f"GPU-{letter}", "NVIDIA RTX A6000", 49140, healthy=True) for letter in "ab"]
+NODE = GpuNode("1", "gpu1", "ready", draining=False, eligible=True, devices=tuple(A6000))
+
+
+def said(node: GpuNode) -> tuple[bool, str]:
+    (finding,) = node_findings("horde-gpu", [node])
+    return finding.fine, finding.says
+
+
+def test_a_ready_node_shows_its_devices() -> None:
+    assert said(NODE) == (True, "ready with 2 NVIDIA RTX A6000")
+
+
+def test_an_empty_node_pool_is_named() -> None:
+    (finding,) = node_findings("horde-gpu", [])
+    assert not finding.fine
+    assert "node pool horde-gpu has no node" in finding.says
+
+
+@pytest.mark.parametrize(
+    ("change", "is_fine", "words"),
+    [
+        ({"status": "down"}, False, "Nomad calls it down"),
+        ({"status": "disconnected"}, False, "Nomad calls it disconnected"),
+        ({"devices": (A6000[0], replace(A6000[1], healthy=False))}, False, "not healthy: GPU-b"),
+        ({"draining": True, "eligible": False}, True, "nomad node drain -disable -yes 1"),
+        ({"eligible": False}, True, "nomad node eligibility -enable 1"),
+    ],
+)
+def test_a_node_that_takes_no_holders_says_why(change: dict[str, object], is_fine: bool, words: str) -> None:  # noqa: FBT001
+    node_is_fine, says = said(replace(NODE, **change))  # type: ignore[arg-type]
+    assert node_is_fine is is_fine
+    assert words in says
+
+
+def test_a_class_says_for_how_many_holders_there_is_room() -> None:
+    assert class_finding("always_on.gpu.a6000", [NODE]).says == "the ready nodes have room for 2"
+
+
+def test_a_class_that_no_node_can_serve_says_which_device_is_missing() -> None:
+    finding = class_finding("always_on.gpu.h100", [NODE])
+    assert not finding.fine
+    assert "no node can serve it: a holder needs 1 GPU(s) of a model like" in finding.says
+    assert "ready nodes have 2 NVIDIA RTX A6000 49140 MiB" in finding.says
+
+
+def test_a_class_that_needs_more_devices_than_a_node_has_says_so() -> None:
+    h100 = tuple(GpuDevice(f"GPU-{n}", "NVIDIA H100 80GB HBM3", 81559, healthy=True) for n in range(4))
+    finding = class_finding("always_on.gpu.h100.x8", [replace(NODE, devices=h100)])
+    assert "the most there are is 4, on gpu1" in finding.says
+
+
+def test_an_unknown_class_is_named() -> None:
+    assert "no such executor class" in class_finding("always_on.gpu.h1000", [NODE]).says
+
+
+def test_a_version_that_is_too_old_is_named_with_its_place() -> None:
+    (finding,) = version_findings(NOMAD, [("server a", "1.11.3"), ("node b", "1.10.9")])
+    assert not finding.fine
+    assert finding.says == "node b runs 1.10.9; 1.11.3 is the lowest supported"
+
+
+def test_supported_versions_are_shown_once() -> None:
+    (finding,) = version_findings(NOMAD, [("server a", "2.0.4"), ("node b", "2.0.4"), ("c", "1.11.3")])
+    assert finding.says == "1.11.3, 2.0.4"
