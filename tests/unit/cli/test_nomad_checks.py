@@ -37,7 +37,7 @@ def test_an_empty_node_pool_is_named() -> None:
         ({"eligible": False}, True, "nomad node eligibility -enable 1"),
     ],
 )
-def test_a_node_that_takes_no_holders_says_why(change: dict[str, object], is_fine: bool, words: str) -> None:  # noqa: FBT001
+def test_a_node_that_takes_no_holders_says_why(change: dict[str, object], is_fine: bool, words: str) -> None:
     node_is_fine, says = said(replace(NODE, **change))  # type: ignore[arg-type]
     assert node_is_fine is is_fine
     assert words in says
