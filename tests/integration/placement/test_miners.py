@@ -129,10 +129,11 @@ async def test_record_made_anew_does_not_lock_its_executor_out(shared: Shared, t
         async with executor(record, a.address) as one:
             await b.until_offers(1)
             assert one.book.epoch == 9
+            await one.stop()
             key = shared.keys.slot(record.slot_id)
             assert await shared.store.commit([Delete(key, (await shared.state()).indices[key])])
             await shared.add([replace(record, epoch=0, owner="")])
-            await one.stop()
+            await eventually(lambda: _owner_of(shared, record.slot_id, {a.hotkey, b.hotkey}))
             one.start()
             await eventually(lambda: _connected(one))
 
