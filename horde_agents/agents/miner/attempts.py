@@ -99,19 +99,10 @@ class Attempts:
     ) -> None:
         """Lease ``link``'s slot to the offer: stored first, then accepted, then handed to the executor."""
         uuid, hotkey, at = offer.job_uuid, session.validator_hotkey, clock.now()
-        limits = limits_of(offer)
-        spin_up_s = CATALOGUE[offer.executor_class].spin_up_s
-        budget_s = spin_up_s + STARTUP_S + _REQUEST_S + limits.running_s + _GRACE_S
-        row = StoredAttempt(
-            uuid,
-            uuid,
-            self.parts.signer.hotkey,
-            hotkey,
-            offer.executor_class,
-            link.slot_id,
-            at,
-            at + timedelta(seconds=budget_s),
-        )
+        budget_s = _whole_budget_s(offer)
+        until = at + timedelta(seconds=budget_s)
+        own, kind = self.parts.signer.hotkey, offer.executor_class
+        row = StoredAttempt(uuid, uuid, own, hotkey, kind, link.slot_id, at, until)
         accepted = Accepted(Role.MINER)
 
         async def store(connection: AsyncConnection) -> None:
@@ -282,6 +273,12 @@ class Attempts:
         except TimeoutError:
             message = f"The executor was away for {grace_s:g} s."
             await self.happened(attempt, _disconnected(message))
+
+
+def _whole_budget_s(offer: V0InitialJobRequest) -> float:
+    """Seconds after which the miner ends an attempt by itself."""
+    spin_up_s = CATALOGUE[offer.executor_class].spin_up_s
+    return spin_up_s + STARTUP_S + _REQUEST_S + limits_of(offer).running_s + _GRACE_S
 
 
 def _recording(uuid: str, event: JobEvent, *, final: bool) -> Unit[None]:
