@@ -1,26 +1,21 @@
 """``horde facilitator|validator|miner|executor …``: run the agents, and keep their lists."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from horde_agents.cli import lists
 from horde_agents.cli.devchain import DevchainRefused, call
 from horde_agents.devchain.beacon import NotADevchain, install_beacon
 from horde_agents.jobs.classes import add_classes
 from horde_agents.jobs.events import kind_of
 from horde_agents.jobs.states import JobState
 from horde_agents.protocol.signing import Hotkey as SigningHotkey
-from horde_agents.protocol.signing import is_hotkey
-from horde_agents.runtime import clock
 from horde_agents.runtime.logs import set_up_logs
 from horde_agents.runtime.settings import AgentSettings, load_settings
-from horde_agents.store import access
-from horde_agents.store.engine import open_store
 
 S = TypeVar("S", bound=AgentSettings)
 T = TypeVar("T")
@@ -100,37 +95,37 @@ def serve_executor(config: Config = None) -> None:
 @facilitator.command("allow")
 def allow_submitter(hotkey: Hotkey, config: Config = None, note: Note = "") -> None:
     """Let a hotkey submit jobs."""
-    _list(_facilitator_database(config), "submit", hotkey, allowed=True, note=note)
+    lists.put(_facilitator_database(config), hotkey, allowed=True, note=note)
 
 
 @facilitator.command("deny")
 def deny_submitter(hotkey: Hotkey, config: Config = None, note: Note = "") -> None:
     """Keep a hotkey from submitting jobs."""
-    _list(_facilitator_database(config), "submit", hotkey, allowed=False, note=note)
+    lists.put(_facilitator_database(config), hotkey, allowed=False, note=note)
 
 
 @facilitator.command("list")
 def list_submitters(config: Config = None, as_json: Json = False) -> None:
     """Show who may submit and who may not."""
-    _show(_facilitator_database(config), "submit", as_json=as_json)
+    lists.show(_facilitator_database(config), as_json=as_json)
 
 
 @validator.command("allow")
 def allow_signatory(hotkey: Hotkey, config: Config = None, note: Note = "") -> None:
     """Run jobs that this hotkey signed (a facilitator's users sign their own)."""
-    _list(_validator_database(config), "submit", hotkey, allowed=True, note=note)
+    lists.put(_validator_database(config), hotkey, allowed=True, note=note)
 
 
 @validator.command("deny")
 def deny_signatory(hotkey: Hotkey, config: Config = None, note: Note = "") -> None:
     """Refuse jobs that this hotkey signed."""
-    _list(_validator_database(config), "submit", hotkey, allowed=False, note=note)
+    lists.put(_validator_database(config), hotkey, allowed=False, note=note)
 
 
 @validator.command("list")
 def list_signatories(config: Config = None, as_json: Json = False) -> None:
     """Show whose jobs are run and whose are not."""
-    _show(_validator_database(config), "submit", as_json=as_json)
+    lists.show(_validator_database(config), as_json=as_json)
 
 
 @validator.command("run-job")
@@ -185,38 +180,3 @@ def _validator_database(config: Path | None) -> str:
     from horde_agents.agents.validator.settings import ValidatorSettings
 
     return load_settings(ValidatorSettings, "validator", config).database_url
-
-
-def _list(database_url: str, scope: str, hotkey: str, *, allowed: bool, note: str) -> None:
-    if not is_hotkey(hotkey):
-        raise typer.BadParameter(f"{hotkey!r} is no ss58 address")
-    entry = access.Entry(hotkey, allowed, note)
-
-    async def put() -> None:
-        async with open_store(database_url) as store:
-            await store.writer.run(lambda connection: access.put(connection, scope, entry))
-
-    asyncio.run(put())
-    typer.echo(f"{hotkey} is {'allowed' if allowed else 'denied'}.")
-
-
-def _show(database_url: str, scope: str, *, as_json: bool) -> None:
-    async def read() -> dict[str, access.Entry]:
-        async with open_store(database_url) as store, store.reading() as connection:
-            return await _entries(connection, scope)
-
-    found = asyncio.run(read())
-    if as_json:
-        rows: list[dict[str, Any]] = [
-            {"hotkey": e.hotkey, "allowed": e.allowed, "note": e.note} for e in found.values()
-        ]
-        typer.echo(json.dumps(rows))
-        return
-    for entry in found.values():
-        typer.echo(f"{entry.hotkey}  {'allowed' if entry.allowed else 'denied '}  {entry.note}".rstrip())
-    if not found:
-        typer.echo("The list is empty.")
-
-
-async def _entries(connection: AsyncConnection, scope: str) -> dict[str, access.Entry]:
-    return await access.entries(connection, scope, clock.now())

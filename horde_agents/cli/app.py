@@ -6,14 +6,6 @@ import typer
 
 from horde_agents import __version__
 from horde_agents.cli import agents, demo, devchain, doctor, jobs, placement, pool
-from horde_agents.clients.chain import ChainFault
-from horde_agents.clients.facilitator import FacilitatorFault
-from horde_agents.jobs.classes import ClassesWrong
-from horde_agents.placement.coordination import CoordinationAway, CoordinationDenied
-from horde_agents.placement.orders import OrderRefused
-from horde_agents.protocol.signing import WalletUnreadable
-from horde_agents.runtime.settings import SettingsWrong
-from horde_agents.store.engine import StoreUnusable
 
 app = typer.Typer(
     name="horde",
@@ -39,28 +31,30 @@ def version() -> None:
     typer.echo(__version__)
 
 
-#: What a person can mend: one sentence, exit code 2.
-_MENDABLE = (
-    SettingsWrong,
-    StoreUnusable,
-    WalletUnreadable,
-    FacilitatorFault,
-    ChainFault,
-    ClassesWrong,
-    demo.DemoFailed,
-    devchain.DevchainRefused,
-    CoordinationAway,
-    CoordinationDenied,
-    OrderRefused,
-)
-
-
 def main() -> None:
     """The entry point: a mendable fault is one sentence on standard error."""
     try:
         app()
-    except _MENDABLE as error:
-        typer.echo(f"horde: {error}", err=True)
-        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if not isinstance(error, _mendable()):
+            raise
+        typer.echo(f"horde: {error}", err=True)
+        sys.exit(2)
+
+
+def _mendable() -> tuple[type[Exception], ...]:
+    """What a person can mend: one sentence, exit code 2. Imported late, as most commands need none of it."""
+    from horde_agents.clients.chain import ChainFault
+    from horde_agents.clients.facilitator import FacilitatorFault
+    from horde_agents.jobs.classes import ClassesWrong
+    from horde_agents.placement.coordination import CoordinationAway, CoordinationDenied
+    from horde_agents.placement.orders import OrderRefused
+    from horde_agents.protocol.signing import WalletUnreadable
+    from horde_agents.runtime.settings import SettingsWrong
+    from horde_agents.store.engine import StoreUnusable
+
+    ours = (demo.DemoFailed, devchain.DevchainRefused, OrderRefused)
+    outside = (CoordinationAway, CoordinationDenied, FacilitatorFault, ChainFault)
+    return (SettingsWrong, StoreUnusable, WalletUnreadable, ClassesWrong, *outside, *ours)

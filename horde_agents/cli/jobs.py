@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
+from horde_agents.cli.progress import travelling
 from horde_agents.cli.timeline import Mark, timeline
 from horde_agents.clients.facilitator import FacilitatorClient, facilitator_client
 from horde_agents.protocol.signing import KeypairSigner
@@ -21,18 +21,20 @@ T = TypeVar("T")
 
 app = typer.Typer(help="Send jobs and look at them.", no_args_is_help=True)
 
-Url = Annotated[
-    str, typer.Option("--facilitator", "-f", envvar="HORDE_FACILITATOR_ADDRESS", help="Its address.")
-]
+Url = Annotated[str, typer.Option("--facilitator", "-f", envvar="HORDE_JOB_FACILITATOR", help="Its address.")]
 Key = Annotated[
     Path,
     typer.Option(
-        "--hotkey-file", "-k", envvar="HORDE_HOTKEY_FILE", help="Your wallet's unencrypted hotkey file."
+        "--hotkey-file", "-k", envvar="HORDE_JOB_HOTKEY_FILE", help="Your wallet's unencrypted hotkey file."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Uuid = Annotated[str, typer.Argument(help="The job's uuid.")]
 _LOCAL = "http://127.0.0.1:9000"
+#: Columns of the list that are to be copied or compared, and how wide they are; others give way.
+_WHOLE = {"uuid": 36, "state": 14, "created": 16}
+#: Columns for whoever is no terminal, and so cuts nothing.
+_PIPED_WIDTH = 250
 #: Exit codes by final state.
 _EXIT = {"completed": 0, "failed": 1, "rejected": 3, "horde_failed": 4}
 
@@ -69,9 +71,9 @@ def run_job(
 
     async def run(client: FacilitatorClient) -> dict[str, Any]:
         job = await client.submit(request)
-        show = _Progress(quiet=as_json)
-        async for entry in client.follow(job["uuid"]):
-            show.status(job["uuid"], entry)
+        with travelling(job["uuid"], quiet=as_json) as reached:
+            async for entry in client.follow(job["uuid"]):
+                reached(entry["status"])
         return await client.job(job["uuid"])
 
     job = _with_client(facilitator, hotkey_file, run)
@@ -95,13 +97,14 @@ def list_jobs(
     if as_json:
         typer.echo(json.dumps(found))
         return
-    table = Table("uuid", "state", "class", "image", "created", box=None, pad_edge=False)
+    uuid, state, created = (Column(name, min_width=width) for name, width in _WHOLE.items())
+    table = Table(uuid, state, created, "class", "image", box=None, pad_edge=False)
     for job in found["results"]:
-        state = job["status_history"][-1]["status"]
-        table.add_row(
-            job["uuid"], state, job["executor_class"], job["docker_image"][:40], job["created_at"][:19]
-        )
-    Console().print(table)
+        status = job["status_history"][-1]["status"]
+        at = job["created_at"][:16].replace("T", " ")
+        table.add_row(job["uuid"], status, at, job["executor_class"], job["docker_image"])
+    console = Console()
+    console.print(table, width=None if console.is_terminal else _PIPED_WIDTH)
     typer.echo(f"{found['count']} jobs, page {page}")
 
 
@@ -166,17 +169,6 @@ def _note(metadata: dict[str, Any]) -> str:
         if details := metadata.get(key):
             return f"{details['reason']}: {details['message']}"
     return ""
-
-
-class _Progress:
-    """One line a status, on standard error, where a person watches."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet or not sys.stderr.isatty()
-
-    def status(self, uuid: str, entry: dict[str, Any]) -> None:
-        if not self._quiet:
-            typer.echo(f"{uuid[:8]}  {entry['status']}", err=True)
 
 
 def _pair(text: str) -> tuple[str, str]:
