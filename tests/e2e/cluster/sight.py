@@ -7,7 +7,7 @@ import time
 import urllib.request
 from collections import Counter
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -50,7 +50,6 @@ class Sight:
     cluster: ClusterHorde
     consul: ConsulCoordination
     nomad: Nomad
-    begun_s: float = field(default_factory=time.time)
 
     @property
     def devices(self) -> list[str]:
@@ -123,8 +122,9 @@ class Sight:
 
     def receipts(self) -> list[dict[str, Any]]:
         """All receipts on the pages of all miners since the cluster began."""
-        first, last = page_of(self.begun_s), page_of(time.time())
         horde = self.cluster.horde
+        begun_s = (horde.folder / "facilitator.toml").stat().st_mtime
+        first, last = page_of(begun_s), page_of(time.time())
         return [
             receipt
             for address in horde.miners.values()
