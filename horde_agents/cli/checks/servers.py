@@ -1,5 +1,6 @@
 """A cluster's servers one by one, and whether they take our token: what Consul and Nomad have in common."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from horde_agents.clients.cluster_http import (
     ServerRefused,
 )
 
+#: What Nomad says of tokens that it cannot use, with a 500.
+_NOT_VALID: Final = ("token expired", "signed token")
 _NUMBERS: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
@@ -45,8 +48,10 @@ async def token_finding(product: Product, address: ClusterAddress) -> Finding | 
     """Whether the servers know the token; none where they ask for no token, or cannot be asked."""
     http = ClusterHttp(product.name, address, product.token_header)
     try:
-        # 401 and 400: access control is off; 404: a token that is no record of theirs, such as an identity
-        answer = await http.ask("GET", "/v1/acl/token/self", accept=(200, 400, 401, 403, 404))
+        # 401: access control is off; 404: an identity, which is no record; 500: Nomad on an old token
+        answer = await http.ask(
+            "GET", "/v1/acl/token/self", accept=(200, 400, 401, 403, 404, 500), as_text=True
+        )
     except ServerDenied as error:  # the file itself
         return wrong(f"{product.name} token", f"{error} Setting '{product.token_file_setting}' names it")
     except (ServerAway, ServerRefused):
@@ -54,18 +59,19 @@ async def token_finding(product: Product, address: ClusterAddress) -> Finding | 
     finally:
         await http.close()
     file = address.token_file
-    if answer.status == 403:
+    said = str(answer.body).strip()
+    if answer.status == 403 or (answer.status == 500 and any(words in said for words in _NOT_VALID)):
         if file is None:
-            said = f"{product.name} asks for a token, and setting '{product.token_file_setting}' is missing"
-            return wrong(f"{product.name} token", f"{said}; name a file with a token in it")
+            missing = f"setting '{product.token_file_setting}' is missing; name a file with a token in it"
+            return wrong(f"{product.name} token", f"{product.name} asks for a token, and {missing}")
         return wrong(
             f"{product.name} token",
-            f"{product.name} does not know the token in {file} ({str(answer.body).strip():.80}): "
+            f"{product.name} does not know the token in {file} ({said:.80}): "
             "it has expired or was deleted. Write a new one into the file; the miner reads it again at once",
         )
     if answer.status != 200 or file is None:
         return None
-    until = answer.body.get("ExpirationTime") or answer.body.get("ExpirationTTL")
+    until = json.loads(said).get("ExpirationTime")
     return fine(f"{product.name} token", f"valid{f' until {until}' if until else ''}, from {file}")
 
 
