@@ -18,6 +18,11 @@ key_prefix "horde/{{ horde }}/roles/" {
   policy = "write"
 }
 
+# The keeper says there what it has of each class.
+key_prefix "horde/{{ horde }}/reports/" {
+  policy = "write"
+}
+
 # The operator writes it, the choreographer removes it when the dance is done.
 key "horde/{{ horde }}/dance" {
   policy = "write"

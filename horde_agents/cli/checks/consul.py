@@ -45,6 +45,7 @@ async def rights_finding(store: Coordination, horde: str) -> Finding:
         keys.slot("doctor"),
         keys.member("doctor"),
         keys.role(CHOREOGRAPHER),
+        keys.report("doctor"),
         keys.dance,
         keys.last_dance,
         keys.main_hotkey,

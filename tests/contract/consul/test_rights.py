@@ -67,6 +67,7 @@ async def test_miner_may_do_all_that_its_placement_needs(
             Put(keys.slot("node-cpu-0"), "{}", None),
             Put(f"{keys.history}{uuid.uuid4()}", "{}", 0),
             Put(keys.last_dance, "7", None),
+            Put(keys.report("always_on.test"), "{}", None),
             Put(keys.main_hotkey, "{}", None),
             Delete(keys.dance, snapshot.entries[keys.dance].index),
         ]
