@@ -145,6 +145,7 @@ async def _serve_executors(
     horde: HordeLink | None = None
     if view is not None:
         parts.shared = SharedPlacement.of(settings, view, hotkey, str(address), parts.facts)
+        parts.metrics.placement.shared = parts.shared
         stack.push_async_callback(parts.shared.membership.leave)
         loops = await stack.enter_async_context(supervised())  # ends before what they use is closed
         own_slots = OwnSlotRecords(view, pool.slots()) if access is None else None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from horde_agents.agents.miner.chain_facts import ChainFacts
+from horde_agents.agents.miner.placed.metrics import PlacementMetrics
 from horde_agents.agents.miner.placed.shared import SharedPlacement
 from horde_agents.agents.miner.receipt_book import ReceiptBook
 from horde_agents.agents.miner.settings import MinerSettings
@@ -37,6 +38,8 @@ class MinerMetrics:
         self.slots_busy = Gauge(
             "horde_miner_slots_busy", "Slots with a running attempt", registry=self.registry
         )
+        self.placement = PlacementMetrics()
+        self.registry.register(self.placement)
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random, SystemRandom
@@ -48,7 +49,10 @@ _log = get_logger(__name__)
 
 @dataclass(slots=True)
 class Choreographer:
-    """``cycle`` is the present cycle of the chain (none: unknown); the two after it say what dances then."""
+    """``cycle`` is the present cycle of the chain (none: unknown); the two after it say what dances then.
+
+    ``moves`` counts what it has moved, by reason.
+    """
 
     view: PlacementView
     hotkey: str
@@ -59,6 +63,7 @@ class Choreographer:
     changes_main_hotkey: Callable[[], bool]
     rng: Random = field(default_factory=SystemRandom)
     kept_history: int = 500
+    moves: Counter[str] = field(default_factory=Counter)
     _absent_since_s: dict[str, float] = field(default_factory=dict)
 
     async def work(self, fence: Held) -> None:
@@ -132,6 +137,7 @@ class Choreographer:
             changes.append(Put(key, as_json(self._moved(move)), state.indices[key]))
         changes.append(self._history(moves))
         if await self.view.coordination.commit(changes):
+            self.moves.update(move.why.value for move in moves)
             return len(moves)
         if len(moves) == 1 or not await self.view.coordination.commit([fence]):
             return 0  # leased meanwhile, or the role is lost: it is tried again after the next look
