@@ -9,7 +9,6 @@ import typer
 
 from horde_agents.cli import lists
 from horde_agents.cli.devchain import DevchainRefused, call
-from horde_agents.devchain.beacon import NotADevchain, install_beacon
 from horde_agents.jobs.classes import add_classes
 from horde_agents.jobs.events import kind_of
 from horde_agents.jobs.states import JobState
@@ -161,6 +160,8 @@ def run_own_job(
 
 
 def _install_beacon(chain_url: str | None) -> None:
+    from horde_agents.devchain.beacon import NotADevchain, install_beacon
+
     if not chain_url:
         raise DevchainRefused("--devchain-beacon needs a chain: set chain_url to a devchain's address.")
     address = chain_url.replace("ws://", "http://").replace("wss://", "https://")

@@ -10,8 +10,6 @@ import typer
 
 from horde_agents.devchain.journal import JournalUnreadable
 from horde_agents.devchain.metadata import MetadataMissing
-from horde_agents.devchain.node import running_node
-from horde_agents.devchain.server import serving
 from horde_agents.devchain.subnets import RAO
 from horde_agents.runtime.logs import set_up_logs
 from horde_agents.runtime.supervisor import until_told_to_stop
@@ -40,6 +38,9 @@ def serve(
     tempo: Annotated[int, typer.Option(help="Blocks between epochs of those subnets.", min=1)] = 20,
 ) -> None:
     """Run the chain until SIGTERM."""
+    from horde_agents.devchain.node import running_node
+    from horde_agents.devchain.server import serving
+
     set_up_logs("devchain")
 
     async def run() -> None:

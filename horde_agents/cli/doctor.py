@@ -13,7 +13,6 @@ import aiohttp
 import typer
 
 from horde_agents.agents.miner.settings import MinerSettings
-from horde_agents.cli.checks.cluster import cluster_findings
 from horde_agents.cli.checks.finding import Finding
 from horde_agents.clients.docker import DockerEngine, EngineFault
 from horde_agents.jobs.classes import ClassesWrong, add_classes
@@ -78,6 +77,8 @@ async def _of_miner(config: Path) -> AsyncIterator[Finding]:
         yield await _agent(operator)
         async for finding in _executors(operator):
             yield finding
+    from horde_agents.cli.checks.cluster import cluster_findings  # imports what most checks do not need
+
     async for finding in cluster_findings(settings):
         yield finding
 

@@ -7,7 +7,6 @@ from typing import Annotated, Final, TypeVar
 
 import typer
 
-from horde_agents.agents.miner.placed.stores import shared_store
 from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.jobs.classes import add_classes
 from horde_agents.placement.coordination import Change, Coordination
@@ -62,6 +61,8 @@ def with_horde(config: Path | None, use: Callable[[SharedHorde], Awaitable[T]]) 
     Raises:
         SettingsWrong: the miner of these settings shares nothing.
     """
+    from horde_agents.agents.miner.placed.stores import shared_store  # only these commands need a store
+
     settings = load_settings(MinerSettings, "miner", config)
     add_classes(settings.class_file)
     if not settings.consul_urls and settings.placement_file and not settings.placement_file.exists():
