@@ -79,6 +79,13 @@ async def test_a_first_frame_without_end_is_refused_unread(miner: Miner) -> None
         assert "65536 is the most" in await refusal(peer)
 
 
+async def test_a_peer_that_connects_and_says_nothing_is_told_and_let_go(tmp_path: Path) -> None:
+    async with serving(tmp_path, auth_s=0.3) as miner, miner.raw() as silent:
+        assert "no authentication came" in await refusal(silent)
+        await still_serves(miner)
+        assert (await silent.socket.receive(timeout=20)).type is aiohttp.WSMsgType.CLOSE
+
+
 async def test_refused_peers_are_held_and_then_turned_away_at_the_door(miner: Miner) -> None:
     async with asyncio.TaskGroup() as group, aiohttp.ClientSession() as http:
         url = f"ws://{miner.base}/v0.1/validator_interface/{STRANGER.hotkey}"

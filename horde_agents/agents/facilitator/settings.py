@@ -39,6 +39,9 @@ class FacilitatorSettings(AgentSettings):
     signature_ahead_s: float = Field(
         default=60.0, ge=0, description="Seconds by which it may be in the future."
     )
+    auth_s: float = Field(
+        default=10.0, gt=0, description="Seconds within which a validator has to say who it is."
+    )
     idle_s: float = Field(
         default=75.0, gt=0, description="Seconds after which a connection that says nothing is ended."
     )

@@ -42,8 +42,6 @@ from horde_agents.runtime.logs import get_logger
 
 PATH: Final = "/ws/v0/"
 _PING_S: Final = 60.0
-#: A peer that connects and says nothing is let go after this.
-_AUTH_S: Final = 10.0
 _PUBLIC_KEY_BYTES: Final = 32
 _log = get_logger(__name__)
 
@@ -78,7 +76,7 @@ class ValidatorDoor:
         await socket.prepare(request)
         extensions = shared_from_header(request.headers.get(EXTENSIONS_HEADER))
         try:
-            async with asyncio.timeout(_AUTH_S):
+            async with asyncio.timeout(self.parts.settings.auth_s):
                 hotkey = await self._authenticate(socket, extensions, challenge)
         except TimeoutError:
             await _refuse(socket, error_response("auth.not_authenticated", "No authentication came."), 1008)

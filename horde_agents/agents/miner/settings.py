@@ -131,6 +131,9 @@ class MinerSettings(AgentSettings):
     require_frame_signature: bool = Field(
         default=False, description="Decline validators whose frames carry no validator_signature."
     )
+    auth_s: float = Field(
+        default=10.0, gt=0, description="Seconds within which a validator has to say who it is."
+    )
     max_open_attempts: int = Field(
         default=64, gt=0, description="Attempts one validator may have open at once."
     )

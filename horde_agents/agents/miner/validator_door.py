@@ -29,7 +29,6 @@ from horde_agents.runtime.held_peers import HOLD_S, HeldPeers
 from horde_agents.runtime.logs import get_logger
 
 PATH: Final = "/v0.1/validator_interface/{hotkey}"
-_AUTH_S: Final = 10.0
 _PING_S: Final = 60.0
 _log = get_logger(__name__)
 
@@ -88,7 +87,7 @@ class ValidatorDoor:
         self, socket: web.WebSocketResponse, path_hotkey: str
     ) -> tuple[str, ValidatorAuthForMiner | None]:
         try:
-            async with asyncio.timeout(_AUTH_S):
+            async with asyncio.timeout(self.parts.settings.auth_s):
                 frame, _ = read_from_validator(await socket.receive_str(), FIRST_FRAME_BYTES)
         except (TimeoutError, TypeError):
             return f"Validator {path_hotkey:.64} not authenticated due to: no authentication came", None

@@ -153,6 +153,15 @@ async def test_peers_that_say_nothing_or_stop_half_way_are_let_go(tmp_path: Path
         assert b"body.too_slow" in await answer_to(facilitator, half)
 
 
+async def test_a_validator_that_connects_and_says_nothing_is_let_go(tmp_path: Path) -> None:
+    async with serving(tmp_path, auth_s=0.3) as facilitator:
+        async with facilitator.http.ws_connect(f"{facilitator.base}/ws/v0/") as silent:
+            assert (await silent.receive_json(timeout=10))["errors"][0]["type"] == "auth.not_authenticated"
+            assert (await silent.receive(timeout=10)).data == 1008
+        async with linked(facilitator):
+            pass
+
+
 async def test_one_users_refusals_make_nobody_else_wait(tmp_path: Path) -> None:
     async with serving(tmp_path, refusals_per_minute=3) as facilitator:
         await facilitator.token()

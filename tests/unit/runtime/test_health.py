@@ -1,5 +1,6 @@
 """The operators' listener says whether the agent lives, whether it is ready and what it counts."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -64,3 +65,13 @@ async def test_a_port_that_is_taken_is_refused_in_a_sentence(agent: _Agent) -> N
     with pytest.raises(SettingsWrong, match=rf"Cannot listen on 127\.0\.0\.1:{port}: .*in use"):
         async with listening(health_app({}, CollectorRegistry()), "127.0.0.1", port):
             pass
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\n"])
+async def test_a_connection_that_says_nothing_more_is_ended(said: bytes) -> None:
+    async with listening(health_app({}, CollectorRegistry()), "127.0.0.1", 0, idle_s=0.2) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(said)
+        async with asyncio.timeout(20):
+            assert await reader.read() == b""
+        writer.close()
