@@ -13,6 +13,7 @@ from horde_agents.devchain.node import Node, running_node
 from horde_agents.devchain.server import serving
 
 NETUID = 12
+OTHER_NETUID = 13
 
 
 @dataclass
@@ -34,7 +35,9 @@ def _own_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def chain(tmp_path: Path) -> AsyncIterator[Chain]:
     async with (
-        running_node(tmp_path / "chain.jsonl", block_time_s=0.1, netuids=(12, 13), tempo=10) as node,
+        running_node(
+            tmp_path / "chain.jsonl", block_time_s=0.1, netuids=(NETUID, OTHER_NETUID), tempo=10
+        ) as node,
         serving(node, "127.0.0.1", 0) as port,
     ):
         yield Chain(node, f"ws://127.0.0.1:{port}", port)

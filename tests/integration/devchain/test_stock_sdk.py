@@ -10,7 +10,7 @@ import pytest
 
 from horde_agents.devchain.beacon import NotADevchain, install_beacon
 from horde_agents.devchain.weights import salted_hash
-from tests.integration.devchain.conftest import NETUID, Chain, wallet
+from tests.integration.devchain.conftest import NETUID, OTHER_NETUID, Chain, wallet
 
 TAO = 10**9
 
@@ -23,9 +23,9 @@ async def client(chain: Chain) -> AsyncIterator[Any]:
     await client.close()
 
 
-async def registered(client: Any, name: str) -> Any:
+async def registered(client: Any, name: str, netuid: int = NETUID) -> Any:
     key = wallet(name)
-    result = await client.execute(bt.BurnedRegister(netuid=NETUID, hotkey_ss58=key.hotkey.ss58_address), key)
+    result = await client.execute(bt.BurnedRegister(netuid=netuid, hotkey_ss58=key.hotkey.ss58_address), key)
     assert result.success, result
     return key
 
@@ -55,6 +55,14 @@ async def test_sdk_registers_stakes_serves_an_axon_and_reads_the_metagraph(chain
         "203.0.113.5:8091",
         False,
     )
+
+
+async def test_subnets_have_neurons_of_their_own(chain: Chain, client: Any) -> None:
+    bob = await registered(client, "Bob", OTHER_NETUID)
+    alice = await registered(client, "Alice")
+    for netuid, key in ((NETUID, alice), (OTHER_NETUID, bob)):
+        graph = await client.subnets.metagraph(netuid)
+        assert [(neuron.uid, neuron.hotkey) for neuron in graph.neurons] == [(0, key.hotkey.ss58_address)]
 
 
 async def test_sdk_sets_plain_weights(chain: Chain, client: Any) -> None:
