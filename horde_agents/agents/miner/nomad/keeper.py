@@ -1,17 +1,19 @@
 """Keeps the number of holders right while this miner is the keeper, and the slots' records true to Nomad."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from horde_agents.agents.miner.nomad.holder_jobs import HolderJobs
 from horde_agents.agents.miner.nomad.picture import Picture, parent_id, take_picture, wanted_counts
+from horde_agents.agents.miner.nomad.setbacks import Setbacks
 from horde_agents.agents.miner.placed.view import PlacementView
 from horde_agents.clients.cluster_http import ServerAway, ServerDenied, ServerRefused
 from horde_agents.clients.nomad import Nomad
 from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.placement.coordination import (
+    MAX_CHANGES,
     Change,
     CoordinationAway,
     CoordinationDenied,
@@ -19,10 +21,11 @@ from horde_agents.placement.coordination import (
     Held,
     Put,
 )
-from horde_agents.placement.holders import Dispatch, Holder, KeepingPlan, Stop, keeping_plan
-from horde_agents.placement.records import SlotState, as_json
+from horde_agents.placement.holders import ALL, Dispatch, KeepingPlan, Stop, keeping_plan
+from horde_agents.placement.records import PoolReport, SlotState, as_json
 from horde_agents.placement.register import Correction, corrections
 from horde_agents.placement.standings import MEANINGS, Standing
+from horde_agents.runtime.clock import monotonic_s
 from horde_agents.runtime.logs import get_logger
 
 #: Seconds between two looks when nothing is heard.
@@ -30,12 +33,16 @@ _LOOK_S: Final = 15.0
 #: Seconds in which many events become one look.
 _GATHER_S: Final = 0.1
 _RETRY_S: Final = 2.0
+#: Dispatches under way at once: one alone would wait for each answer of Nomad's twice.
+_AT_ONCE: Final = 8
+#: Corrections in one transaction, beside the fence.
+_CHUNK: Final = MAX_CHANGES - 1
 _log = get_logger(__name__)
 
 
 @dataclass(slots=True)
 class Keeper:
-    """``shortages`` says, by class, how many holders wait for a place."""
+    """``shortages`` says, by class, why Nomad has no place for holders; ``refusals`` why it takes none."""
 
     nomad: Nomad
     view: PlacementView
@@ -43,9 +50,11 @@ class Keeper:
     horde: str
     node_pool: str
     configured: Mapping[str, int]
-    shortages: dict[str, int] = field(default_factory=dict)
+    shortages: dict[str, str] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
     trouble: str | None = None
+    _setbacks: Setbacks = field(default_factory=Setbacks)
+    _next_look_s: float = _LOOK_S
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def work(self, fence: Held) -> None:
@@ -63,7 +72,7 @@ class Keeper:
 
     async def _next_news(self, changed: asyncio.Event) -> None:
         waiting = [asyncio.create_task(event.wait()) for event in (self._news, changed)]
-        await asyncio.wait(waiting, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiting, timeout=self._next_look_s, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()
         await asyncio.sleep(_GATHER_S)
@@ -86,15 +95,23 @@ class Keeper:
         wanted = wanted_counts(self.configured, wishes, picture.nodes, CATALOGUE)
         await self._correct(picture, fence)
         await self._perform(keeping_plan(wanted, picture.holders), picture)
-        self._report_shortages(picture)
+        await self._note_shortages(picture, wanted)
+        await self._report(picture, wanted, fence)
 
     async def _perform(self, plan: KeepingPlan, picture: Picture) -> None:
-        for stop in [*plan.stops, *self._off_draining_nodes(picture)]:
+        strays = [Stop(nomad_job_id, "its meta names no place") for nomad_job_id in picture.strays]
+        for stop in [*plan.stops, *self._off_draining_nodes(picture), *strays]:
             if not self._is_leased(stop.nomad_job_id, picture):
                 _log.info("stopping a holder", nomad_job=stop.nomad_job_id, why=stop.why)
                 await self.nomad.stop(stop.nomad_job_id)
-        for dispatch in plan.dispatches:
-            await self._dispatch(dispatch)
+        for holder in self._setbacks.note(picture.holders, monotonic_s()):
+            _log.warning("holder failed", nomad_job=holder.nomad_job_id, node=holder.node)
+        due = self._setbacks.due(plan.dispatches, monotonic_s())
+        self._next_look_s = self._setbacks.next_due_s(plan.dispatches, monotonic_s(), _LOOK_S)
+        for start in range(0, len(due), _AT_ONCE):
+            async with asyncio.TaskGroup() as group:
+                for dispatch in due[start : start + _AT_ONCE]:
+                    group.create_task(self._dispatch(dispatch))
 
     async def _dispatch(self, dispatch: Dispatch) -> None:
         row = CATALOGUE[dispatch.executor_class]
@@ -121,15 +138,23 @@ class Keeper:
 
     async def _correct(self, picture: Picture, fence: Held) -> None:
         ended = [holder for holder in picture.holders if MEANINGS[holder.standing].ended]
-        for correction in corrections(self.view.state.slots, picture.kept(CATALOGUE), ended):
+        found = corrections(self.view.state.slots, picture.kept(CATALOGUE), ended)
+        for correction in found:
             _log.info("slot record corrected", slot=correction.slot_id, why=correction.drift)
-            await self._write(correction, fence)
+        for start in range(0, len(found), _CHUNK):
+            await self._write(found[start : start + _CHUNK], fence)
 
-    async def _write(self, correction: Correction, fence: Held) -> None:
+    async def _write(self, found: Sequence[Correction], fence: Held) -> None:
+        """Write all together; where one is not as it was, each alone. What conflicts is looked at anew."""
+        changes = [self._change(correction) for correction in found]
+        if not await self.view.coordination.commit([fence, *changes]) and len(changes) > 1:
+            for change in changes:
+                await self.view.coordination.commit([fence, change])
+
+    def _change(self, correction: Correction) -> Change:
         key = self.view.keys.slot(correction.slot_id)
         index = self.view.state.indices.get(key, 0)
-        change: Change = Put(key, as_json(correction.slot), index) if correction.slot else Delete(key, index)
-        await self.view.coordination.commit([fence, change])  # a conflict is looked at anew after the change
+        return Put(key, as_json(correction.slot), index) if correction.slot else Delete(key, index)
 
     def _off_draining_nodes(self, picture: Picture) -> list[Stop]:
         draining = picture.draining_nodes()
@@ -142,20 +167,36 @@ class Keeper:
     def _is_leased(self, nomad_job_id: str, picture: Picture) -> bool:
         """Whether a job runs on it: then it is ended after the job."""
         by_allocation = {slot.allocation_id: slot for slot in self.view.state.slots.values()}
-        holder = next(holder for holder in picture.holders if holder.nomad_job_id == nomad_job_id)
-        slot = by_allocation.get(holder.allocation_id) if holder.allocation_id else None
+        holder = next((each for each in picture.holders if each.nomad_job_id == nomad_job_id), None)
+        slot = by_allocation.get(holder.allocation_id) if holder and holder.allocation_id else None
         return slot is not None and slot.state is SlotState.LEASED
 
-    def _report_shortages(self, picture: Picture) -> None:
-        found = _counted(holder for holder in picture.holders if holder.standing is Standing.SHORT)
-        for name, count in found.items():
-            if self.shortages.get(name) != count:
-                _log.warning("holders wait for a free device", executor_class=name, waiting=count)
+    async def _note_shortages(self, picture: Picture, wanted: Mapping[str, int]) -> None:
+        found: dict[str, str] = {}
+        for holder in picture.holders:
+            if holder.standing is Standing.SHORT and holder.executor_class not in found:
+                why = await self.nomad.why_blocked(holder.nomad_job_id)
+                found[holder.executor_class] = why or MEANINGS[holder.standing].says
+        for name, count in self.configured.items():
+            if count == ALL and wanted[name] == 0 and name not in self.view.state.pool_wishes:
+                found[name] = "no node has a device for it"
+        for name, why in found.items():
+            if self.shortages.get(name) != why:
+                _log.warning("Nomad has no place for holders of a class", executor_class=name, why=why)
         self.shortages = found
 
-
-def _counted(holders: Iterable[Holder]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for holder in holders:
-        counts[holder.executor_class] = counts.get(holder.executor_class, 0) + 1
-    return counts
+    async def _report(self, picture: Picture, wanted: Mapping[str, int], fence: Held) -> None:
+        """Tell operators by the shared store what this keeper sees."""
+        known = self.view.state.pool_reports
+        for name, count in wanted.items():
+            living = [
+                holder
+                for holder in picture.holders
+                if holder.executor_class == name and not MEANINGS[holder.standing].ended
+            ]
+            running = sum(MEANINGS[holder.standing].keeps_slot for holder in living)
+            says = self.refusals.get(name) or self.shortages.get(name, "")
+            report = PoolReport(count, running, len(living) - running, says)
+            if known.get(name) != report:
+                key = self.view.keys.report(name)
+                await self.view.coordination.commit([fence, Put(key, as_json(report), None)])

@@ -13,14 +13,20 @@ from horde_agents.placement.standings import MEANINGS, AllocationFacts, child_st
 
 #: What the names of the holders' Nomad jobs begin with.
 PREFIX = "holder-"
+#: Digits of an index or a generation at most.
+_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """All holders of one horde, and the nodes they may be on."""
+    """All holders of one horde, and the nodes they may be on.
+
+    ``strays`` are living children that no keeper has dispatched: their meta names no place.
+    """
 
     holders: tuple[Holder, ...]
     nodes: tuple[GpuNode, ...]
+    strays: tuple[str, ...] = ()
 
     def kept(self, catalogue: Mapping[str, ExecutorClass]) -> dict[str, tuple[Slot, Holder]]:
         """The slots that holders keep now, as records without an owner."""
@@ -61,26 +67,25 @@ async def take_picture(
         if known is None or known.created_at < allocation.created_at:
             newest[allocation.job_id] = allocation
     names = {parent_id(row): row.name for row in catalogue.values()}
-    holders = [
-        _holder(child, newest.get(child.job_id), names[child.parent_id])
-        for child in children
-        if child.parent_id in names
-    ]
-    return Picture(tuple(holders), tuple(await nomad.nodes(node_pool)))
+    ours = [child for child in children if child.parent_id in names]
+    placed = [child for child in ours if _is_placed(child)]
+    holders = [_holder(child, newest.get(child.job_id), names[child.parent_id]) for child in placed]
+    strays = [child.job_id for child in ours if not (_is_placed(child) or child.stopped or _is_dead(child))]
+    return Picture(tuple(holders), tuple(await nomad.nodes(node_pool)), tuple(strays))
 
 
 def _holder(child: Child, allocation: Allocation | None, executor_class: str) -> Holder:
     standing = child_standing(
         facts_of(allocation) if allocation else None,
         stopped=child.stopped,
-        dead=child.status == "dead",
+        dead=_is_dead(child),
         blocked=child.waiting > 0,
     )
     return Holder(
         child.job_id,
         executor_class,
-        _number(child.meta.get("index")),
-        _number(child.meta.get("generation")),
+        int(child.meta["index"]),
+        int(child.meta["generation"]),
         standing,
         allocation.allocation_id if allocation else "",
         allocation.node_name if allocation else "",
@@ -88,9 +93,16 @@ def _holder(child: Child, allocation: Allocation | None, executor_class: str) ->
     )
 
 
-def _number(text: str | None) -> int:
-    """A count from meta data; a person may have dispatched a holder by hand with anything in it."""
-    return int(text) if text and text.isdecimal() else 0
+def _is_dead(child: Child) -> bool:
+    return child.status == "dead"
+
+
+def _is_placed(child: Child) -> bool:
+    """Whether it names its place; a person may have dispatched it by hand with anything in its meta."""
+    return all(
+        text.isascii() and text.isdecimal() and len(text) <= _DIGITS
+        for text in (child.meta.get("index", ""), child.meta.get("generation", ""))
+    )
 
 
 def facts_of(allocation: Allocation) -> AllocationFacts:
