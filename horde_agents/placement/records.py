@@ -45,7 +45,8 @@ class Slot:
     """One unit of hardware and the UID it serves; ``epoch`` grows whenever the owner changes.
 
     While it is vacant, ``ended`` is the standing in which its last holder ended, and ``says`` is it in words.
-    ``moved_cycle`` is the cycle of its last dance, -1 before the first.
+    ``moved_cycle`` is the cycle of its last dance, -1 before the first. ``leaving`` is why its holder is to
+    end: it gets no further job.
     """
 
     slot_id: str
@@ -62,6 +63,7 @@ class Slot:
     moved_cycle: int = -1
     ended: str = ""
     says: str = ""
+    leaving: str = ""
 
 
 @dataclass(frozen=True, slots=True)

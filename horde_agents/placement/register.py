@@ -6,6 +6,7 @@ while it is vacant, so that its next holder serves the same UID.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from horde_agents.jobs.slot_ids import gpu_slot_id
 from horde_agents.placement.holders import Holder
@@ -36,15 +37,19 @@ def slot_of(holder: Holder, cpu_slot_id: str) -> Slot:
 
 
 def corrections(
-    slots: Mapping[str, Slot], kept: Mapping[str, tuple[Slot, Holder]], ended: Iterable[Holder]
+    slots: Mapping[str, Slot],
+    kept: Mapping[str, tuple[Slot, Holder]],
+    ended: Iterable[Holder],
+    leaving: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Correction]:
     """What to change in ``slots``.
 
     ``kept`` are the slots that holders keep now, by id, as ``slot_of`` makes them; ``ended`` are holders
-    that are over, by which a vacant slot's record says why it is.
+    that are over, by which a vacant slot's record says why it is. ``leaving`` says by allocation why a
+    holder is to end.
     """
     endings = {holder.allocation_id: holder for holder in ended if holder.allocation_id}
-    found = [*_of_kept(slots, kept)]
+    found = [*_of_kept(slots, kept, leaving)]
     held_devices = {
         (slot.node, device): slot_id for slot_id, (slot, _) in kept.items() for device in slot.devices
     }
@@ -61,7 +66,9 @@ def corrections(
     return found
 
 
-def _of_kept(slots: Mapping[str, Slot], kept: Mapping[str, tuple[Slot, Holder]]) -> Iterable[Correction]:
+def _of_kept(
+    slots: Mapping[str, Slot], kept: Mapping[str, tuple[Slot, Holder]], leaving: Mapping[str, str]
+) -> Iterable[Correction]:
     for slot_id, (fresh, _) in sorted(kept.items()):
         known = slots.get(slot_id)
         if known is None:
@@ -79,11 +86,20 @@ def _of_kept(slots: Mapping[str, Slot], kept: Mapping[str, tuple[Slot, Holder]])
             job_uuid=known.job_uuid if same_holder else "",
             ended="",
             says="",
+            leaving=leaving.get(fresh.allocation_id, ""),
         )
         if wanted != known:
-            yield Correction(
-                slot_id, wanted, "it has another holder" if not same_holder else "it was altered"
-            )
+            yield Correction(slot_id, wanted, _drift(known, wanted))
+
+
+def _drift(known: Slot, wanted: Slot) -> str:
+    if known.allocation_id != wanted.allocation_id:
+        return "it has another holder"
+    if known.leaving != wanted.leaving:
+        return (
+            f"its holder is to end: {wanted.leaving}" if wanted.leaving else "its holder may stay after all"
+        )
+    return "it was altered"
 
 
 def _vacated(slot: Slot, endings: Mapping[str, Holder]) -> Slot:
@@ -91,5 +107,11 @@ def _vacated(slot: Slot, endings: Mapping[str, Holder]) -> Slot:
     standing = ended.standing if ended else Standing.LOST
     says = MEANINGS[ended.standing].says if ended else "Nomad knows nothing of its holder"
     return replace(
-        slot, state=SlotState.VACANT, allocation_id="", job_uuid="", ended=standing.value, says=says
+        slot,
+        state=SlotState.VACANT,
+        allocation_id="",
+        job_uuid="",
+        ended=standing.value,
+        says=says,
+        leaving="",
     )

@@ -51,6 +51,22 @@ def test_record_that_is_right_is_left_alone() -> None:
         assert _found([_recorded(holder, state=state)], [holder], []) == []
 
 
+def test_slot_whose_holder_is_to_end_says_so_until_it_may_stay_or_has_ended() -> None:
+    holder = _holder("g1")
+    known = _recorded(holder, state=SlotState.LEASED, job_uuid="j")
+    slots = {known.slot_id: known}
+    (marked,) = corrections(slots, _kept(holder), [], {"alloc-1": "node gpu1 is drained"})
+    leaving = replace(known, leaving="node gpu1 is drained")
+    assert marked.slot == leaving
+    (stays,) = _found([leaving], [holder], [])
+    assert stays.slot == known
+    (followed,) = _found([leaving], [_holder("g1", allocation="alloc-2")], [])
+    (vacated,) = _found([leaving], [], [holder])
+    assert followed.slot is not None
+    assert vacated.slot is not None
+    assert (followed.slot.leaving, vacated.slot.leaving) == ("", "")
+
+
 def test_slot_keeps_its_owner_under_its_next_holder() -> None:
     known = _recorded(_holder("g1"), state=SlotState.LEASED, job_uuid="j")
     (found,) = _found([known], [_holder("g1", allocation="alloc-2")], [])

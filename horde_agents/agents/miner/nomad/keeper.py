@@ -93,15 +93,15 @@ class Keeper:
         picture = await take_picture(self.nomad, self.horde, self.node_pool, CATALOGUE)
         wishes = {name: wish.holders for name, wish in self.view.state.pool_wishes.items()}
         wanted = wanted_counts(self.configured, wishes, picture.nodes, CATALOGUE)
-        await self._correct(picture, fence)
-        await self._perform(keeping_plan(wanted, picture.holders), picture)
+        plan = keeping_plan(wanted, picture.holders)
+        await self._correct(picture, self._leaving(plan, picture), fence)
+        await self._perform(plan, picture)
         await self._note_shortages(picture, wanted)
         await self._report(picture, wanted, fence)
 
     async def _perform(self, plan: KeepingPlan, picture: Picture) -> None:
-        strays = [Stop(nomad_job_id, "its meta names no place") for nomad_job_id in picture.strays]
-        for stop in [*plan.stops, *self._off_draining_nodes(picture), *strays]:
-            if not self._is_leased(stop.nomad_job_id, picture):
+        for stop in self._stops(plan, picture):
+            if not self._may_serve(stop.nomad_job_id, picture):
                 _log.info("stopping a holder", nomad_job=stop.nomad_job_id, why=stop.why)
                 await self.nomad.stop(stop.nomad_job_id)
         for holder in self._setbacks.note(picture.holders, monotonic_s()):
@@ -136,9 +136,18 @@ class Keeper:
             self.refusals.pop(row.name, None)
             _log.info("holder dispatched", nomad_job=child.job_id, executor_class=row.name)
 
-    async def _correct(self, picture: Picture, fence: Held) -> None:
+    def _leaving(self, plan: KeepingPlan, picture: Picture) -> dict[str, str]:
+        """Why holders are to end, by allocation."""
+        stops = {stop.nomad_job_id: stop.why for stop in self._stops(plan, picture)}
+        return {
+            holder.allocation_id: stops[holder.nomad_job_id]
+            for holder in picture.holders
+            if holder.nomad_job_id in stops
+        }
+
+    async def _correct(self, picture: Picture, leaving: Mapping[str, str], fence: Held) -> None:
         ended = [holder for holder in picture.holders if MEANINGS[holder.standing].ended]
-        found = corrections(self.view.state.slots, picture.kept(CATALOGUE), ended)
+        found = corrections(self.view.state.slots, picture.kept(CATALOGUE), ended, leaving)
         for correction in found:
             _log.info("slot record corrected", slot=correction.slot_id, why=correction.drift)
         for start in range(0, len(found), _CHUNK):
@@ -156,6 +165,10 @@ class Keeper:
         index = self.view.state.indices.get(key, 0)
         return Put(key, as_json(correction.slot), index) if correction.slot else Delete(key, index)
 
+    def _stops(self, plan: KeepingPlan, picture: Picture) -> list[Stop]:
+        strays = [Stop(nomad_job_id, "its meta names no place") for nomad_job_id in picture.strays]
+        return [*plan.stops, *self._off_draining_nodes(picture), *strays]
+
     def _off_draining_nodes(self, picture: Picture) -> list[Stop]:
         draining = picture.draining_nodes()
         return [
@@ -164,12 +177,12 @@ class Keeper:
             if holder.node in draining and not MEANINGS[holder.standing].ended
         ]
 
-    def _is_leased(self, nomad_job_id: str, picture: Picture) -> bool:
-        """Whether a job runs on it: then it is ended after the job."""
+    def _may_serve(self, nomad_job_id: str, picture: Picture) -> bool:
+        """Whether a job runs on it, or may still come: then it is ended when its slot's record says no."""
         by_allocation = {slot.allocation_id: slot for slot in self.view.state.slots.values()}
         holder = next((each for each in picture.holders if each.nomad_job_id == nomad_job_id), None)
         slot = by_allocation.get(holder.allocation_id) if holder and holder.allocation_id else None
-        return slot is not None and slot.state is SlotState.LEASED
+        return slot is not None and (slot.state is SlotState.LEASED or not slot.leaving)
 
     async def _note_shortages(self, picture: Picture, wanted: Mapping[str, int]) -> None:
         found: dict[str, str] = {}

@@ -61,10 +61,8 @@ class SharedSlots:
             return Hold(f"slot {hello.slot_id:.200} is not registered")
         if badge.allocation_id != slot.allocation_id:
             return Hold(f"slot {slot.slot_id} is kept by allocation {slot.allocation_id or 'none'}")
-        if why := _why_other_hardware(slot, hello):
+        if why := _why_other_hardware(slot, hello) or _why_not_served(slot):
             return Refuse(why)
-        if slot.state is SlotState.CLASHING:
-            return Refuse(f"slot {slot.slot_id} shares a device with another slot")
         return self._by_owner(slot)
 
     def addresses(self) -> list[str]:
@@ -89,3 +87,9 @@ def _why_other_hardware(slot: Slot, hello: HordeExecutorHello) -> str | None:
     if hello.executor_class != slot.executor_class:
         return f"slot {slot.slot_id} reports class {hello.executor_class!r:.80}, not {slot.executor_class}"
     return None
+
+
+def _why_not_served(slot: Slot) -> str | None:
+    if slot.state is SlotState.CLASHING:
+        return f"slot {slot.slot_id} shares a device with another slot"
+    return f"the holder of slot {slot.slot_id} is about to end: {slot.leaving}" if slot.leaving else None
