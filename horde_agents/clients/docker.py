@@ -268,7 +268,8 @@ class DockerEngine:
         except APIError:
             return []  # it has just ended
         column = table["Titles"].index("PID")
-        return [int(row[column]) for row in table["Processes"]]
+        rows = table["Processes"] or ()  # null where the last has ended while Docker looked
+        return [int(row[column]) for row in rows]
 
     def _ignoring_gone(self, call: Callable[[APIClient], object]) -> None:
         try:
