@@ -17,7 +17,7 @@ from horde_agents.testing.consul_server import ConsulServer
 from horde_agents.testing.nomad_server import FakeGpu, GpuNodeAgent, NomadServer
 from horde_agents.testing.server_process import ServerNotUp
 from tests.e2e.cluster.sight import Sight
-from tests.e2e.cluster.wholeness import never_twice
+from tests.e2e.cluster.wholeness import never_twice, whole_again
 
 SERVERS = 3
 GPUS_PER_NODE = 2
@@ -56,7 +56,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, job_image: str) -> Iterato
 
 @pytest.fixture
 async def sight(cluster: ClusterHorde) -> AsyncIterator[Sight]:
-    """The cluster under observation: in no story a GPU is in two places, not even for a moment.
+    """The cluster, whole at first and under observation: in no story is a GPU in two places for a moment.
 
     What a story that failed has left broken is mended for the next one.
     """
@@ -64,6 +64,7 @@ async def sight(cluster: ClusterHorde) -> AsyncIterator[Sight]:
     nomad = Nomad(ClusterAddress(tuple(server.url for server in cluster.nomad)))
     sight = Sight(cluster, consul, nomad)
     try:
+        await whole_again(sight)
         async with never_twice(sight):
             yield sight
     finally:

@@ -21,20 +21,23 @@ _PATIENCE_S = 120.0
 _FINAL = {state.value for state in FINAL}
 
 
-async def whole_again(sight: Sight, jobs: Jobs) -> None:
+async def whole_again(sight: Sight, jobs: Jobs | None = None) -> None:
     """Wait until nothing is wrong with ``jobs``, nor with the horde; fail with what stays wrong."""
     wrong = ["nobody has looked"]
     try:
         async with asyncio.timeout(_PATIENCE_S):
             while wrong:
                 try:
-                    wrong = await _what_is_wrong(sight, jobs)
+                    wrong = await _what_is_wrong(sight)
                 except (CoordinationAway, ServerAway, OSError) as error:
                     wrong = [repr(error)]
                 if wrong:
                     await asyncio.sleep(_LOOK_S)
     except TimeoutError:
         raise AssertionError("still wrong:\n" + "\n".join(wrong)) from None
+    if jobs is not None:
+        final = {job["uuid"] for job in jobs.ended if state_of(job) in _FINAL}
+        assert final == set(jobs.sent)
 
 
 @asynccontextmanager
@@ -64,7 +67,7 @@ async def _look_for_twins(sight: Sight, seen: list[str]) -> None:
         await asyncio.sleep(_LOOK_S)
 
 
-async def _what_is_wrong(sight: Sight, jobs: Jobs) -> list[str]:
+async def _what_is_wrong(sight: Sight) -> list[str]:
     state = await sight.placement()
     live = await sight.live_allocations()
     by_allocation = {row.allocation_id: row.devices for row in live}
@@ -77,8 +80,7 @@ async def _what_is_wrong(sight: Sight, jobs: Jobs) -> list[str]:
     wrong += _wrong_slots(sight, state, by_allocation)
     wrong += await asyncio.to_thread(_wrong_on_the_machine, sight, by_allocation)
     wrong += await asyncio.to_thread(_wrong_at_the_agents, sight, state)
-    wrong += await asyncio.to_thread(_wrong_receipts, sight)
-    return wrong + _wrong_jobs(jobs)
+    return wrong + await asyncio.to_thread(_wrong_receipts, sight)
 
 
 def _wrong_slots(sight: Sight, state: HordeState, live: dict[str, tuple[str, ...]]) -> list[str]:
@@ -148,11 +150,6 @@ def _wrong_receipts(sight: Sight) -> list[str]:
         if attempt.state not in _FINAL:
             wrong.append(f"attempt {attempt} is not final")
     return wrong
-
-
-def _wrong_jobs(jobs: Jobs) -> list[str]:
-    final = {job["uuid"] for job in jobs.ended if state_of(job) in _FINAL}
-    return [f"job {uuid} is not final" for uuid in set(jobs.sent) - final]
 
 
 def _slot_twins(state: HordeState) -> list[str]:
