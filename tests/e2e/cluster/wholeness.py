@@ -14,7 +14,7 @@ from horde_agents.protocol.signing import from_hex, verify
 from horde_agents.receipts.payloads import ReceiptType, read_payload, signed_text
 from tests.e2e.cluster.jobs import Jobs
 from tests.e2e.cluster.sight import Sight
-from tests.e2e.users import state_of
+from tests.e2e.users import cause_of, state_of
 
 _LOOK_S = 0.5
 _PATIENCE_S = 120.0
@@ -38,6 +38,7 @@ async def whole_again(sight: Sight, jobs: Jobs | None = None) -> None:
     if jobs is not None:
         final = {job["uuid"] for job in jobs.ended if state_of(job) in _FINAL}
         assert final == set(jobs.sent)
+        assert all(cause_of(job)[0] for job in jobs.ended if state_of(job) != "completed")
 
 
 @asynccontextmanager
