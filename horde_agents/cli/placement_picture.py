@@ -135,6 +135,7 @@ def _slot(slot: Slot, width: int) -> Iterator[str]:
         "pinned" if slot.pinned else "",
         f"job {slot.job_uuid}" if slot.job_uuid else "",
         f"says: {slot.says}" if slot.says else "",
+        f"gets no further job: {slot.leaving}" if slot.leaving else "",
     ]
     if any(notes):
         yield f"      {'; '.join(filter(None, notes))}"
