@@ -112,7 +112,8 @@ class ConsulCatalogue:
             async with asyncio.timeout(_TELL_S):
                 await change
         except (CoordinationAway, CoordinationDenied, TimeoutError) as error:
-            _log.warning(f"not {what}", service=service.service_id, why=str(error))
+            why = str(error) or f"Consul has not answered in {_TELL_S:g} s"
+            _log.warning(f"not {what}", service=service.service_id, why=why)
             return False
         _log.debug(what, service=service.service_id)
         return True
