@@ -4,6 +4,7 @@ Nomad chooses the devices, so only counts are kept. A holder is known by class, 
 these three are the idempotency token of its dispatch, so that a repeated dispatch makes no second one.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -61,7 +62,8 @@ class KeepingPlan:
 def keeping_plan(wanted: Mapping[str, int], holders: Iterable[Holder]) -> KeepingPlan:
     """Replace what has ended, dispatch what is missing, stop what is too much or twice.
 
-    ``wanted`` are counts by class, none of them ``ALL``; a class that is not in it wants none.
+    ``wanted`` are counts by class, none of them ``ALL``; a class that is not in it wants none. Whoever has
+    a slot stays before those that wait for one, and before the place of one that has ended is filled.
     """
     by_place: dict[str, dict[int, list[Holder]]] = defaultdict(lambda: defaultdict(list))
     for holder in holders:
@@ -69,15 +71,18 @@ def keeping_plan(wanted: Mapping[str, int], holders: Iterable[Holder]) -> Keepin
     dispatches: list[Dispatch] = []
     stops: list[Stop] = []
     for name in sorted(set(wanted) | set(by_place)):
-        places = by_place[name]
-        for index in range(wanted.get(name, 0)):
-            living, generation = _living(places[index])
-            if not living:
-                dispatches.append(Dispatch(name, index, generation + 1))
-            stops += [Stop(holder.nomad_job_id, "a newer holder has its place") for holder in living[1:]]
-        for index in sorted(index for index in places if index >= wanted.get(name, 0)):
-            living, _ = _living(places[index])
-            stops += [Stop(holder.nomad_job_id, f"{name} wants fewer holders") for holder in living]
+        places, count = by_place[name], wanted.get(name, 0)
+        living = {index: _living(each) for index, each in places.items()}
+        held = sorted((index for index in places if living[index]), key=lambda index: _rank(living[index][0]))
+        free = (index for index in itertools.count() if not living.get(index))
+        missing = itertools.islice(free, max(0, count - len(held)))
+        dispatches += [Dispatch(name, index, _generation(places[index]) + 1) for index in missing]
+        for index in sorted(held[:count]):
+            stops += [
+                Stop(holder.nomad_job_id, "a newer holder has its place") for holder in living[index][1:]
+            ]
+        for index in sorted(held[count:]):
+            stops += [Stop(holder.nomad_job_id, f"{name} wants fewer holders") for holder in living[index]]
     return KeepingPlan(tuple(dispatches), tuple(stops))
 
 
@@ -86,8 +91,17 @@ def capacity(gpus: int, matching_devices_by_node: Mapping[str, int]) -> int:
     return sum(count // gpus for count in matching_devices_by_node.values())
 
 
-def _living(holders: list[Holder]) -> tuple[list[Holder], int]:
-    """Those that have not ended, the newest first, and the highest generation ever; 0 for none."""
+def _rank(holder: Holder) -> tuple[bool, int]:
+    """Who stays when there are too many, first."""
+    return not MEANINGS[holder.standing].keeps_slot, holder.index
+
+
+def _living(holders: list[Holder]) -> list[Holder]:
+    """Those that have not ended, the newest first."""
     newest = sorted(holders, key=lambda each: each.generation, reverse=True)
-    living = [holder for holder in newest if not MEANINGS[holder.standing].ended]
-    return living, newest[0].generation if newest else 0
+    return [holder for holder in newest if not MEANINGS[holder.standing].ended]
+
+
+def _generation(holders: list[Holder]) -> int:
+    """The highest ever; 0 for none."""
+    return max((holder.generation for holder in holders), default=0)

@@ -202,7 +202,7 @@ async def _holders(asked: _Asked, picture: Picture, state: HordeState) -> AsyncI
         if name in CATALOGUE and CATALOGUE[name].warm
     }
     wishes = {name: wish.holders for name, wish in state.pool_wishes.items()}
-    wanted = wanted_counts(warm, wishes, picture.nodes, CATALOGUE)
+    wanted = wanted_counts(warm, wishes, picture.nodes, CATALOGUE, picture.holders)
     for name, count in wanted.items():
         holders = [holder for holder in picture.holders if holder.executor_class == name]
         present = sum(holder.standing in _PRESENT for holder in holders)

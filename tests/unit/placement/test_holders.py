@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from horde_agents.placement.holders import Dispatch, Holder, capacity, keeping_plan
+from horde_agents.placement.holders import Dispatch, Holder, KeepingPlan, capacity, keeping_plan
 from horde_agents.placement.standings import MEANINGS, Standing
 
 CLASS = "always_on.test"
@@ -74,3 +74,14 @@ def test_plan_once_carried_out_leaves_nothing_to_do(holders: list[Holder], wante
     assert keeping_plan({CLASS: wanted}, [*left, *made]) == keeping_plan({}, [])
     living = [holder for holder in [*left, *made] if not MEANINGS[holder.standing].ended]
     assert len(living) == wanted
+
+
+def test_who_has_a_slot_stays_before_the_place_of_one_that_ended_is_filled() -> None:
+    holders = [_holder(0, 1, Standing.STOPPED), _holder(1), _holder(2)]
+    assert keeping_plan({CLASS: 2}, holders) == KeepingPlan()
+
+
+def test_who_waits_for_a_slot_goes_before_who_has_one() -> None:
+    holders = [_holder(0, 1, Standing.SHORT), _holder(1)]
+    (stop,) = keeping_plan({CLASS: 1}, holders).stops
+    assert stop.nomad_job_id == holders[0].nomad_job_id

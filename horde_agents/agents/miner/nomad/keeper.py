@@ -92,7 +92,7 @@ class Keeper:
     async def _look(self, fence: Held) -> None:
         picture = await take_picture(self.nomad, self.horde, self.node_pool, CATALOGUE)
         wishes = {name: wish.holders for name, wish in self.view.state.pool_wishes.items()}
-        wanted = wanted_counts(self.configured, wishes, picture.nodes, CATALOGUE)
+        wanted = wanted_counts(self.configured, wishes, picture.nodes, CATALOGUE, picture.holders)
         plan = keeping_plan(wanted, picture.holders)
         await self._correct(picture, self._leaving(plan, picture), fence)
         await self._perform(plan, picture)

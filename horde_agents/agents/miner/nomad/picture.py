@@ -1,6 +1,7 @@
 """Nomad's lists as the facts that the keeper's pure rules take."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from horde_agents.clients.nomad import Allocation, Child, GpuNode, Nomad
@@ -115,15 +116,27 @@ def facts_of(allocation: Allocation) -> AllocationFacts:
 def wanted_counts(
     configured: Mapping[str, int],
     wishes: Mapping[str, int | None],
-    nodes: Iterable[GpuNode],
+    nodes: Sequence[GpuNode],
     catalogue: Mapping[str, ExecutorClass],
+    holders: Iterable[Holder] = (),
 ) -> dict[str, int]:
-    """Holders per class: as the operator wishes now, else as configured; ``ALL`` is what the nodes hold."""
+    """Holders per class: as the operator wishes now, else as configured; ``ALL`` is what the nodes hold.
+
+    Nodes that take none now (drained, disconnected) hold what runs there: else ``holders`` of healthy nodes
+    would be too many.
+    """
+    open_nodes = {node.name for node in nodes if _takes_holders(node)}
+    elsewhere = Counter(
+        holder.executor_class
+        for holder in holders
+        if MEANINGS[holder.standing].keeps_slot and holder.node not in open_nodes
+    )
     wanted = {}
     for name, count in configured.items():
         wish = wishes.get(name)
         number = count if wish is None else wish
-        wanted[name] = room_for(catalogue[name], nodes) if number == ALL else number
+        all_of_it = room_for(catalogue[name], nodes) + elsewhere[name]
+        wanted[name] = all_of_it if number == ALL else number
     return wanted
 
 
@@ -134,6 +147,10 @@ def room_for(row: ExecutorClass, nodes: Iterable[GpuNode]) -> int:
             1 for device in node.devices if device.healthy and row.fits(device.model, device.memory_mib)
         )
         for node in nodes
-        if node.status == "ready" and node.eligible
+        if _takes_holders(node)
     }
     return capacity(row.gpus, matching) if row.gpus else len(matching)
+
+
+def _takes_holders(node: GpuNode) -> bool:
+    return node.status == "ready" and node.eligible
