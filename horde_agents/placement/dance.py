@@ -117,18 +117,21 @@ def next_main_hotkey(state: HordeState, rng: Random) -> str | None:
 
 
 def clashes(slots: Mapping[str, Slot]) -> dict[str, str]:
-    """Slots that share a device with another held slot: slot id → a sentence. None of them may be served."""
-    by_device: dict[tuple[str, str], list[Slot]] = defaultdict(list)
+    """Slots that share a device with another held slot: slot id → a sentence. None of them may be served.
+
+    A device's uuid is its own whichever node has it: the same on two nodes is a lie of one of them.
+    """
+    by_device: dict[str, list[Slot]] = defaultdict(list)
     for slot in slots.values():
         if slot.state is not SlotState.VACANT:
             for device in slot.devices:
-                by_device[slot.node, device].append(slot)
+                by_device[device].append(slot)
     found = {}
-    for (node, device), sharing in by_device.items():
+    for device, sharing in by_device.items():
         if len(sharing) > 1:
             names = ", ".join(sorted(slot.slot_id for slot in sharing))
             for slot in sharing:
-                found[slot.slot_id] = f"device {device} of node {node} is in several slots: {names}"
+                found[slot.slot_id] = f"device {device} is in several slots: {names}"
     return found
 
 

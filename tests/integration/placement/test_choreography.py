@@ -281,7 +281,7 @@ async def test_slots_that_share_a_device_are_marked_until_that_ends(shared: Shar
         )
         await until_state(shared, one.slot_id, SlotState.CLASHING)
         await until_state(shared, two.slot_id, SlotState.CLASHING)
-        assert any("device g2 of node node is in several slots" in line.get("why", "") for line in log)
+        assert any("device g2 is in several slots" in line.get("why", "") for line in log)
         assert (await shared.slots())[other.slot_id].state is SlotState.READY
         await shared.change(two.slot_id, devices=("g3",), job_uuid="job")
         await until_state(shared, one.slot_id, SlotState.READY)

@@ -1,6 +1,7 @@
 """Which slots move to which UID: what a dance may and may not do."""
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -193,8 +194,14 @@ def test_overlapping_device_sets_clash_on_both_sides() -> None:
     slots = [_with_devices(0, "g1", "g2"), _with_devices(1, "g2"), _with_devices(2, "g3")]
     found = clashes({each.slot_id: each for each in slots})
     assert found == dict.fromkeys(
-        ["node:cpu-0", "node:cpu-1"], "device g2 of node n is in several slots: node:cpu-0, node:cpu-1"
+        ["node:cpu-0", "node:cpu-1"], "device g2 is in several slots: node:cpu-0, node:cpu-1"
     )
+
+
+def test_one_gpu_on_two_nodes_clashes() -> None:
+    here = _with_devices(0, "g1")
+    there = replace(_with_devices(1, "g1"), node="other")
+    assert set(clashes({each.slot_id: each for each in (here, there)})) == {"node:cpu-0", "node:cpu-1"}
 
 
 def test_vacant_slot_clashes_with_nobody() -> None:
