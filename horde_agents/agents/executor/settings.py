@@ -71,6 +71,11 @@ class ExecutorSettings(AgentSettings):
         default=False,
         description="Let volumes and uploads reach private addresses: one-machine set-ups only.",
     )
+    parent_pid: int = Field(
+        default=0,
+        ge=0,
+        description="Process that started the holder, which ends when that is gone already; 0: unknown.",
+    )
     die_with_parent: bool = Field(
         default=False, description="End when the process that started the holder ends."
     )

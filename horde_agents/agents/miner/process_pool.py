@@ -83,6 +83,7 @@ async def _start(settings: MinerSettings, plan: HolderPlan) -> asyncio.subproces
         "HORDE_EXECUTOR_TOKEN": plan.token,
         "HORDE_EXECUTOR_WORK_DIR": str(settings.data_dir / "slots"),
         "HORDE_EXECUTOR_DIE_WITH_PARENT": "true",
+        "HORDE_EXECUTOR_PARENT_PID": str(os.getpid()),
         "HORDE_EXECUTOR_LOG_LEVEL": settings.log_level,
     }
     return await asyncio.create_subprocess_exec(
