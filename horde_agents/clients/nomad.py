@@ -226,9 +226,12 @@ class Nomad:
                 self._http.next_url()
             await asyncio.sleep(_STREAM_AGAIN_S)
 
-    async def signing_keys(self) -> dict[str, Any]:
-        """The public keys of workload identities, as a JSON web key set."""
-        return dict((await self._http.ask("GET", "/.well-known/jwks.json")).body)
+    async def signing_keys(self) -> list[dict[str, Any]]:
+        """The public keys of workload identities, as JSON web keys."""
+        body = (await self._http.ask("GET", "/.well-known/jwks.json")).body
+        if not isinstance(body, dict) or not isinstance(body.get("keys"), list):
+            raise ServerRefused(f"Nomad's keys are no list: {body!s:.100}. Does Nomad answer there?")
+        return list(body["keys"])
 
     async def _dispatched_with(self, parent_id: str, token: str, meta: Mapping[str, str]) -> dict[str, Any]:
         for child in await self.children(f"{parent_id}/dispatch-"):

@@ -91,7 +91,7 @@ async def test_policy_allows_all_that_a_miner_does(secured: Secured) -> None:
         assert await until(lambda: nomad.why_blocked(child.job_id))
         assert await nomad.nodes("horde-gpu") == []
         assert await nomad.allocation(str(uuid.uuid4())) is None
-        assert (await nomad.signing_keys())["keys"]
+        assert await nomad.signing_keys()
         async with aclosing(nomad.events()) as events:
             await anext(events)
         await nomad.stop(child.job_id)

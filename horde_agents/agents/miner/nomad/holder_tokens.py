@@ -1,5 +1,6 @@
 """Holders' tokens: Nomad signs them over the allocation and renews them; its public keys prove them."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -64,10 +65,18 @@ class HolderTokens:
         if key_id not in self._keys and monotonic_s() - self._asked_s > _ASK_AGAIN_S:
             self._asked_s = monotonic_s()
             try:
-                rows = (await self.nomad.signing_keys())["keys"]
-                self._keys = {row["kid"]: jwt.PyJWK(row) for row in rows}
+                self._keys = dict(_readable(await self.nomad.signing_keys()))
             except (ServerAway, ServerDenied, ServerRefused) as error:
                 _log.warning("Nomad's keys cannot be read, tokens of new ones are refused", why=str(error))
         if key_id not in self._keys:
             raise TokenWrong(f"the token is signed by {key_id!r:.80}, no key of this horde's Nomad")
         return self._keys[key_id]
+
+
+def _readable(rows: Iterable[object]) -> Iterator[tuple[str, jwt.PyJWK]]:
+    for row in rows:
+        try:
+            if isinstance(row, dict) and isinstance(row.get("kid"), str):
+                yield row["kid"], jwt.PyJWK(row)
+        except (jwt.PyJWTError, ValueError) as error:
+            _log.warning("key of Nomad cannot be read, left out", key=row, why=str(error))
