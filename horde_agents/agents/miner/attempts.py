@@ -77,6 +77,15 @@ class Attempts:
         """Whether an attempt is not over yet."""
         return uuid in self._open
 
+    def all_open(self) -> list[Attempt]:
+        """Those that are not over yet."""
+        return list(self._open.values())
+
+    def has_executor(self, uuid: str) -> bool:
+        """Whether an executor is connected that has come, or come back, for an attempt."""
+        attempt = self._open.get(uuid)
+        return attempt is not None and attempt.executor is not None and attempt.executor_back.is_set()
+
     def without_executor(self) -> list[Attempt]:
         """The open attempts whose executor's link is broken."""
         return [attempt for attempt in self._open.values() if attempt.executor is None]

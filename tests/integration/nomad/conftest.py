@@ -41,7 +41,7 @@ FAILED: Final = ("V0JobFailedRequest", "V0HordeFailedRequest")
 _FINAL: Final = {"V0JobFinishedRequest", DECLINED, *FAILED}
 
 
-async def until(holds: Callable[[], Awaitable[Any]], patience_s: float = 45.0) -> Any:
+async def until(holds: Callable[[], Awaitable[Any]], patience_s: float = 100.0) -> Any:
     """The first true answer of ``holds``."""
     async with asyncio.timeout(patience_s):
         while not (value := await holds()):
@@ -72,14 +72,23 @@ class Talk:
 
     async def last(self, *message_types: str) -> dict[str, Any]:
         """The first frame of these types, with the patience of a loaded machine."""
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(100):
             while True:
-                frame: dict[str, Any] = json.loads(await self.peer.socket.receive_str())
-                if frame.get("job_uuid") != self.uuid:
-                    continue
+                frame = await self._next()
                 if frame["message_type"] in message_types:
                     return frame
                 assert frame["message_type"] not in _FINAL, frame
+
+    async def _next(self) -> dict[str, Any]:
+        """The next frame about this attempt; those about others wait until they are asked for."""
+        kept: list[dict[str, Any]] = vars(self.peer).setdefault("kept", [])
+        ours = next((frame for frame in kept if frame.get("job_uuid") == self.uuid), None)
+        if ours is not None:
+            kept.remove(ours)
+            return ours
+        while (frame := json.loads(await self.peer.socket.receive_str())).get("job_uuid") != self.uuid:
+            kept.append(frame)
+        return dict(frame)
 
     async def output(self) -> str:
         """What the container printed, once the job has finished."""
@@ -159,9 +168,9 @@ class Horde:
             hotkey = KeypairSigner.from_hotkey_file(settings.hotkey_file).hotkey
             yield Miner(running, http, hotkey, settings)
 
-    async def offered(self, miner: Miner, peer: Peer, executor_class: str) -> Talk:
-        """An attempt that was offered; the answer is still to come."""
-        uuid = new_uuid()
+    async def offered(self, miner: Miner, peer: Peer, executor_class: str, uuid: str = "") -> Talk:
+        """An attempt that was offered, or is again after a break; the answer is still to come."""
+        uuid = uuid or new_uuid()
         receipt = started(miner, uuid, executor_class=executor_class)
         frame = offer(receipt, executor_class=executor_class, docker_image=self.image)
         assert frame.executor_timing is not None

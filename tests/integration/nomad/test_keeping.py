@@ -8,7 +8,7 @@ from horde_agents.placement.records import PoolWish
 from tests.integration.nomad.conftest import A6000, CPU, DECLINED, FAILED, Horde, kill, until
 from tools.nomad_specs import spec_file
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
 Logged = Callable[[str], bool]
 H100 = "always_on.gpu.h100"
 RTX4090 = "always_on.gpu.rtx4090"

@@ -5,7 +5,7 @@ Nomad has no place for is taken back at once, and the offer declined.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -16,16 +16,23 @@ from horde_agents.clients.cluster_http import ServerAway, ServerDenied, ServerRe
 from horde_agents.clients.nomad import Allocation, Child, Nomad
 from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.jobs.events import HordeFailed
+from horde_agents.jobs.faults import HordeFaultReason
 from horde_agents.jobs.states import Role
-from horde_agents.placement.standings import MEANINGS, Standing, child_standing
+from horde_agents.placement.standings import MEANINGS, Standing, allocation_standing, child_standing
 from horde_agents.protocol.miner_executor import HordeExecutorHello
 from horde_agents.runtime.logs import get_logger
 
-#: Seconds in which Nomad has to say that it has a place; the answer to an offer must come within one.
+#: Seconds in which Nomad has to take a holder, and to say that it has a place for it: the answer to an offer
+#: must come within one.
+_ANSWER_S: Final = 0.8
 _PLACE_S: Final = 0.6
 _POLL_S: Final = 0.05
 #: Seconds between two looks at the holder of an attempt; its own reports come over its link.
 _LOOK_S: Final = 2.0
+#: Seconds on top of the spin-up time after which an attempt whose executor has not come fails.
+_LATE_S: Final = 10.0
+#: Seconds between two searches for holders that nobody waits for.
+_SWEEP_S: Final = 15.0
 _log = get_logger(__name__)
 
 
@@ -37,6 +44,9 @@ class OpenAttempts(Protocol):
 
     def is_open(self, uuid: str) -> bool:
         """Whether an attempt is not over yet."""
+
+    def has_executor(self, uuid: str) -> bool:
+        """Whether an executor is connected that has come for an attempt."""
 
 
 @dataclass(slots=True, eq=False)
@@ -71,6 +81,7 @@ class OnDemandHolders:
     _address: str = ""
     _spawn: Callable[[str, Awaitable[None]], None] | None = None
     _children: dict[str, Child] = field(default_factory=dict)
+    _starting: set[str] = field(default_factory=set)
 
     def open(self, miner_address: str, spawn: Callable[[str, Awaitable[None]], None]) -> None:
         """Start holders from now on: they come to ``miner_address``; ``spawn`` runs what watches them."""
@@ -94,24 +105,68 @@ class OnDemandHolders:
             "generation": "0",
             "attempt": job_uuid,
         }
+        self._starting.add(job_uuid)
         try:
-            await self.jobs.ensure(row)
-            child = await self.nomad.dispatch(
-                parent_id(row), f"{self.horde}/attempt/{job_uuid}", meta, job_uuid
-            )
-            why = await self._why_no_place(child)
+            async with asyncio.timeout(_ANSWER_S):
+                await self.jobs.ensure(row)
+                token = f"{self.horde}/attempt/{job_uuid}"
+                child = await self.nomad.dispatch(parent_id(row), token, meta, job_uuid)
+                why = await self._why_no_place(child)
+        except TimeoutError:  # what was dispatched all the same, the next sweep finds
+            return f"Nomad has not taken a holder within {_ANSWER_S} s"
         except (ServerAway, ServerDenied, ServerRefused) as error:
             self.jobs.forget(row)
             _log.warning("no holder for an attempt", job=job_uuid, why=str(error))
             return f"Nomad starts no holder now: {error}"
+        finally:
+            self._starting.discard(job_uuid)
         if why is not None:
-            await self._stop(child)
+            self._run(f"unplaced holder of {job_uuid}", self._stop(child, why))
             return why
         _log.info("holder dispatched", nomad_job=child.job_id, job=job_uuid)
-        self._children[job_uuid] = child
-        assert self._spawn is not None, "seats are offered only when it is open"
-        self._spawn(f"holder of {job_uuid}", self._watch(job_uuid, child))
+        self._mind(job_uuid, child)
         return None
+
+    async def prepare(self, classes: Iterable[str]) -> None:
+        """Have the jobs of these classes registered, so that the first attempt need not wait for that."""
+        for name in classes:
+            try:
+                await self.jobs.ensure(CATALOGUE[name])
+            except (ServerAway, ServerDenied, ServerRefused) as error:
+                _log.warning("holders of a class cannot be started now", executor_class=name, why=str(error))
+
+    async def sweep(self, members: Callable[[], Iterable[str]]) -> None:
+        """For ever: mind holders of a time before a restart, and end those for which nobody waits.
+
+        ``members`` are the addresses of the miners that live.
+        """
+        while True:
+            try:
+                for child in await self.nomad.children(PREFIX):
+                    if child.meta.get("horde") == self.horde and child.meta.get("attempt"):
+                        await self._swept(child, members())
+            except (ServerAway, ServerDenied, ServerRefused) as error:
+                _log.info("holders without an attempt are not looked for now", why=str(error))
+            await asyncio.sleep(_SWEEP_S)
+
+    async def _swept(self, child: Child, members: Iterable[str]) -> None:
+        uuid, address = child.meta["attempt"], child.meta.get("miners")
+        if child.stopped or child.status == "dead" or uuid in self._starting or uuid in self._children:
+            return
+        if self.attempts.is_open(uuid):
+            self._mind(uuid, child)
+        elif address == self._address:
+            await self._stop(child, "its attempt is over")
+        elif child.waiting and address not in set(members):
+            await self._stop(child, "its miner is gone")  # one that runs ends by itself when nobody wants it
+
+    def _mind(self, job_uuid: str, child: Child) -> None:
+        self._children[job_uuid] = child
+        self._run(f"holder of {job_uuid}", self._watch(job_uuid, child))
+
+    def _run(self, name: str, work: Awaitable[None]) -> None:
+        assert self._spawn is not None, "seats are offered only when it is open"
+        self._spawn(name, work)
 
     async def verdict(self, badge: Badge, hello: HordeExecutorHello) -> Verdict:
         """Whether this executor is the one that was started for ``hello.meant_for``."""
@@ -144,38 +199,57 @@ class OnDemandHolders:
         return None  # not evaluated yet: the watch sees it
 
     async def _watch(self, job_uuid: str, child: Child) -> None:
-        """Tell the attempt when its holder can do nothing for it; end the holder with the attempt."""
+        """Tell the attempt when its holder can do nothing for it; end the holder with the attempt.
+
+        The holder goes on when only this miner ends.
+        """
+        late_s = asyncio.get_running_loop().time() + self._spin_up_s(child) + _LATE_S
+        has_come = False
         try:
             while self.attempts.is_open(job_uuid):
-                await self._look(job_uuid, child)
+                has_come = has_come or self.attempts.has_executor(job_uuid)
+                is_late = not has_come and asyncio.get_running_loop().time() > late_s
+                await self._look(job_uuid, child, is_late=is_late)
                 await asyncio.sleep(_LOOK_S)
         finally:
             self._children.pop(job_uuid, None)
-            await self._stop(child)
+        await self._stop(child, "its attempt is over")
 
-    async def _look(self, job_uuid: str, child: Child) -> None:
+    def _spin_up_s(self, child: Child) -> int:
+        return next((row.spin_up_s for row in CATALOGUE.values() if parent_id(row) == child.parent_id), 0)
+
+    async def _look(self, job_uuid: str, child: Child, *, is_late: bool) -> None:
         try:
             standing, allocation = await self._standing(child.job_id)
         except (ServerAway, ServerDenied, ServerRefused) as error:
             _log.info("holder not looked after now", job=job_uuid, why=str(error))
             return
+        if self.attempts.has_executor(job_uuid):
+            return  # one that is connected is believed
         meaning = MEANINGS[standing]
-        if meaning.fault is not None:
+        fault, says = meaning.fault, meaning.says
+        if fault is None and meaning.ended:
+            fault, says = HordeFaultReason.EXECUTOR_DISCONNECTED, "its holder ended without a report"
+        elif fault is None and is_late:
+            fault, says = HordeFaultReason.EXECUTOR_SPINUP_FAILED, "no executor has come in time"
+        if fault is not None:
             node = f" on node {allocation.node_name}" if allocation else ""
-            says = f"{meaning.says[:1].upper()}{meaning.says[1:]} ({child.job_id}{node})."
-            await self.attempts.failed(job_uuid, HordeFailed(Role.MINER, meaning.fault, says))
+            text = f"{says[:1].upper()}{says[1:]} ({child.job_id}{node})."
+            await self.attempts.failed(job_uuid, HordeFailed(Role.MINER, fault, text))
 
     async def _standing(self, job_id: str) -> tuple[Standing, Allocation | None]:
         found = await self.nomad.allocations_of(job_id)
-        newest = max(found, key=lambda row: row.created_at, default=None)
+        if found:
+            newest = max(found, key=lambda row: row.created_at)
+            return allocation_standing(facts_of(newest)), newest
         job = await self.nomad.job(job_id)
         standing = child_standing(
-            facts_of(newest) if newest else None,
+            None,
             stopped=job is None or bool(job["Stop"]),
             dead=job is None or job["Status"] == "dead",
-            blocked=newest is None and await self.nomad.why_blocked(job_id) is not None,
+            blocked=await self.nomad.why_blocked(job_id) is not None,
         )
-        return standing, newest
+        return standing, None
 
     async def _child_id(self, job_uuid: str) -> str:
         if (child := self._children.get(job_uuid)) is not None:
@@ -185,9 +259,10 @@ class OnDemandHolders:
                 return child.job_id
         return ""
 
-    async def _stop(self, child: Child) -> None:
+    async def _stop(self, child: Child, why: str) -> None:
         try:
             await self.nomad.stop(child.job_id)
+            _log.info("holder stopped", nomad_job=child.job_id, why=why)
         except (ServerAway, ServerDenied, ServerRefused) as error:
             # an executor that was made for one attempt ends by itself when nobody gives it one
             _log.warning("holder not stopped", nomad_job=child.job_id, why=str(error))

@@ -11,14 +11,14 @@ from horde_agents.agents.miner.nomad.holder_tokens import HolderTokens
 from horde_agents.agents.miner.nomad.keeper import Keeper
 from horde_agents.agents.miner.nomad.on_demand import OnDemandHolders
 from horde_agents.agents.miner.nomad.vacated import end_vacated
-from horde_agents.agents.miner.pool import PoolLink
+from horde_agents.agents.miner.pool import HordeLink, PoolLink
 from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.clients.cluster_http import ClusterAddress
 from horde_agents.clients.nomad import Nomad
 from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.placement.records import KEEPER
 from horde_agents.runtime.settings import SettingsWrong
-from horde_agents.runtime.supervisor import supervised
+from horde_agents.runtime.supervisor import Supervisor, supervised
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +67,26 @@ class NomadPool:
         try:
             async with supervised() as loops:
                 if horde.on_demand is not None:
-                    horde.on_demand.open(horde.address, loops.spawn)
-                    for seat in horde.on_demand.seats(at_once):
-                        horde.slots.add_seat(seat)
+                    self._open_on_demand(horde.on_demand, horde, loops, at_once)
                 loops.keep("keeper", lambda: shared.membership.hold(KEEPER, keeper.work))
                 loops.keep("vacated slots", lambda: end_vacated(shared.view, horde.attempts))
                 yield
         finally:
             await self._nomad.close()
+
+    def _open_on_demand(
+        self, holders: OnDemandHolders, horde: HordeLink, loops: Supervisor, at_once: Mapping[str, int]
+    ) -> None:
+        view = horde.shared.view
+        holders.open(horde.address, loops.spawn)
+        loops.spawn("jobs of holders on demand", holders.prepare(at_once))
+        for seat in holders.seats(at_once):
+            horde.slots.add_seat(seat)
+
+        def members() -> list[str]:
+            return [member.address for member in view.state.members.values()]
+
+        loops.keep("holders on demand", lambda: holders.sweep(members))
 
     def _counts(self) -> tuple[dict[str, int], dict[str, int]]:
         """Holders to keep, and attempts at once without one, by class."""
