@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import time
 import urllib.request
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +81,7 @@ class Sight:
         for process in Path("/proc").iterdir():
             if process.name.isdecimal() and (holder := _holder(process, self._work_dir)) is not None:
                 found[holder.pid] = holder
-        return [holder for pid, holder in found.items() if _parent(pid) not in found]
+        return [holder for pid, holder in found.items() if _parent(pid) not in {None, *found}]
 
     def executors(self) -> dict[int, list[int]]:
         """What each holder has forked."""
@@ -114,6 +114,13 @@ class Sight:
         """All attempts of the validator."""
         rows = self._rows("validator", "SELECT uuid, job_uuid, miner_hotkey, state FROM attempts")
         return [AttemptRow(*row) for row in rows]
+
+    def issued(self) -> dict[str, set[str]]:
+        """By attempt, the types of the receipts that the validator has signed."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for uuid, kind in self._rows("validator", "SELECT job_uuid, receipt_type FROM receipts"):
+            found[uuid].add(kind)
+        return found
 
     def open_leases(self, miner: str) -> list[str]:
         """Slots that a miner's store has leased."""
@@ -164,11 +171,12 @@ def _holder(process: Path, work_dir: str) -> HolderProcess | None:
     return HolderProcess(int(process.name), env["NOMAD_ALLOC_ID"], env["HORDE_EXECUTOR_NODE_NAME"], devices)
 
 
-def _parent(pid: int) -> int:
+def _parent(pid: int) -> int | None:
+    """None of one that has ended meanwhile."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
-        return 0
+        return None
 
 
 def _text(url: str) -> str:

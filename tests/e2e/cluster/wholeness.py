@@ -130,8 +130,9 @@ def _wrong_at_the_agents(sight: Sight, state: HordeState) -> list[str]:
 
 
 def _wrong_receipts(sight: Sight) -> list[str]:
-    """Every accepted attempt has its receipts with its miner, signed by both."""
-    found: dict[tuple[str, str], set[ReceiptType]] = defaultdict(set)
+    """Every completed attempt has its receipts with its miner, signed by both, and so has every accepted
+    one those that its validator has signed."""
+    found: dict[tuple[str, str], set[str]] = defaultdict(set)
     for line in sight.receipts():
         payload = read_payload(line["payload"])
         text = signed_text(payload)
@@ -141,10 +142,12 @@ def _wrong_receipts(sight: Sight) -> list[str]:
         ):
             if not verify(hotkey, text, from_hex(signature)):
                 return [f"receipt {json.dumps(line)} is not signed by {hotkey}"]
-        found[payload.job_uuid, payload.miner_hotkey].add(payload.receipt_type)
-    wrong = []
+        found[payload.job_uuid, payload.miner_hotkey].add(payload.receipt_type.value)
+    issued, wrong = sight.issued(), []
     for attempt in sight.attempts():
-        wanted = set(ReceiptType) if attempt.state == JobState.COMPLETED.value else set()
+        wanted = issued[attempt.uuid] if ReceiptType.ACCEPTED.value in issued[attempt.uuid] else set()
+        if attempt.state == JobState.COMPLETED.value:
+            wanted = {kind.value for kind in ReceiptType}
         missing = wanted - found[attempt.uuid, attempt.miner_hotkey]
         if missing:
             wrong.append(f"attempt {attempt} lacks receipts {sorted(missing)}")
