@@ -83,10 +83,11 @@ class Keeper:
         try:
             await self._look(fence)
             self.trouble = None
-        except (ServerAway, ServerDenied, ServerRefused, CoordinationAway, CoordinationDenied) as error:
+        except* (ServerAway, ServerDenied, ServerRefused, CoordinationAway, CoordinationDenied) as errors:
+            why = str(errors.exceptions[0])  # of several dispatches at once
             if self.trouble is None:
-                _log.warning("holders are not kept now", why=str(error))
-            self.trouble = str(error)
+                _log.warning("holders are not kept now", why=why)
+            self.trouble = why
             await asyncio.sleep(_RETRY_S)
 
     async def _look(self, fence: Held) -> None:
