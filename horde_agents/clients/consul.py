@@ -6,6 +6,7 @@ kept from us.
 """
 
 import base64
+import binascii
 import json
 from collections.abc import Sequence
 from typing import Any, Final
@@ -123,7 +124,7 @@ def _ttl(ttl_s: float) -> int:
 
 
 def _entry(row: dict[str, Any]) -> Entry:
-    value = base64.b64decode(row["Value"] or "").decode(errors="replace")
+    value = binascii.a2b_base64(row["Value"] or "").decode(errors="replace")
     return Entry(value, row["ModifyIndex"], Session(row["Session"]) if row.get("Session") else None)
 
 

@@ -128,7 +128,9 @@ class Garbage:
 
 @dataclass(frozen=True, slots=True)
 class HordeState:
-    """All of it at one instant; ``indices`` are for check-and-set, ``holders`` say who has which role."""
+    """All of it at one instant; ``indices`` are for check-and-set, ``roles`` say who has which role, and
+    ``entries`` are what all of it was read from.
+    """
 
     index: int = 0
     slots: Mapping[str, Slot] = field(default_factory=dict)
@@ -142,6 +144,7 @@ class HordeState:
     roles: Mapping[str, tuple[str, Session | None]] = field(default_factory=dict)
     garbage: tuple[Garbage, ...] = ()
     indices: Mapping[str, int] = field(default_factory=dict)
+    entries: Mapping[str, Entry] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,17 +218,27 @@ _CYCLE: Final = TypeAdapter(int)
 _MOVES: Final = TypeAdapter(MoveRecord)
 
 
-def read_state(keys: Keys, snapshot: Snapshot) -> HordeState:
-    """Everything below the horde's prefix; unreadable values are listed, and as if they were not there."""
+def read_state(keys: Keys, snapshot: Snapshot, before: HordeState | None = None) -> HordeState:
+    """Everything below the horde's prefix; unreadable values are listed, and as if they were not there.
+
+    What has not changed since ``before`` is taken from there, so that a change costs what has changed.
+    """
+    known = before or HordeState()
     below: dict[str, dict[str, Entry]] = {}
     for key, entry in snapshot.entries.items():
         room, slash, name = key.removeprefix(keys.prefix).partition("/")
         below.setdefault(room + slash, {})[name] = entry
     garbage: list[Garbage] = []
 
-    def read(room: str, adapter: TypeAdapter[T], name_field: str = "") -> dict[str, T]:
+    def read(
+        room: str, adapter: TypeAdapter[T], name_field: str = "", read_before: Mapping[str, T] | None = None
+    ) -> dict[str, T]:
         found = {}
         for name, entry in below.get(room, {}).items():
+            same = known.entries.get(f"{keys.prefix}{room}{name}")
+            if read_before and same is not None and same.value == entry.value and name in read_before:
+                found[name] = read_before[name]
+                continue
             try:
                 record = adapter.validate_json(entry.value)
             except ValidationError as error:
@@ -240,7 +253,7 @@ def read_state(keys: Keys, snapshot: Snapshot) -> HordeState:
 
     return HordeState(
         index=snapshot.index,
-        slots=read("slots/", _SLOT, "slot_id"),
+        slots=read("slots/", _SLOT, "slot_id", known.slots),
         members=read("members/", _MEMBER, "hotkey"),
         uid_wishes=read("uids/", _UID_WISH),
         pool_wishes=read("pool/", _POOL_WISH),
@@ -251,6 +264,7 @@ def read_state(keys: Keys, snapshot: Snapshot) -> HordeState:
         roles={name: (entry.value, entry.session) for name, entry in below.get("roles/", {}).items()},
         garbage=tuple(garbage),
         indices={key: entry.index for key, entry in snapshot.entries.items()},
+        entries=snapshot.entries,
     )
 
 

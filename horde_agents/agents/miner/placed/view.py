@@ -2,13 +2,18 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
-from horde_agents.placement.coordination import Coordination, CoordinationAway, CoordinationDenied
+from horde_agents.placement.coordination import (
+    Coordination,
+    CoordinationAway,
+    CoordinationDenied,
+    Snapshot,
+)
 from horde_agents.placement.records import Garbage, HordeState, Keys, Slot, read_state
 from horde_agents.runtime.backoff import delays_s
 from horde_agents.runtime.clock import monotonic_s
@@ -16,6 +21,8 @@ from horde_agents.runtime.logs import get_logger
 
 #: Seconds after which a blocking query returns without a change; below the clients' own limits.
 _WAIT_S: Final = 55.0
+#: Seconds between two readings at least: each is of everything, and many changes come together.
+_GATHER_S: Final = 0.05
 _log = get_logger(__name__)
 
 
@@ -33,22 +40,22 @@ class PlacementView:
     _known_garbage: set[Garbage] = field(default_factory=set)
 
     def on_change(self, told: Callable[[], Awaitable[None]]) -> None:
-        """Call ``told`` after every change."""
+        """Call ``told`` after every change; changes in the meantime of a call are told together."""
         self._told.append(told)
 
     async def follow(self) -> None:
         """Keep the picture fresh for ever; those who are told of it never hold it up."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._tell())
+            for told in self._told:
+                group.create_task(self._tell(told))
             group.create_task(self._read())
 
-    async def _tell(self) -> None:
+    async def _tell(self, told: Callable[[], Awaitable[None]]) -> None:
         with self.changes() as changed:
             while True:
                 await changed.wait()
                 changed.clear()
-                for told in self._told:
-                    await told()
+                await told()
 
     async def _read(self) -> None:
         while True:
@@ -63,7 +70,7 @@ class PlacementView:
         Raises:
             CoordinationAway, CoordinationDenied: as it says.
         """
-        self._take(read_state(self.keys, await self.coordination.snapshot(self.keys.prefix)))
+        self._take(await self.coordination.snapshot(self.keys.prefix))
 
     async def slot_now(self, slot_id: str) -> tuple[Slot | None, int]:
         """One slot as the store's leader knows it at this moment, and its index; 0 where there is no key.
@@ -74,6 +81,17 @@ class PlacementView:
         key = self.keys.slot(slot_id)
         state = read_state(self.keys, await self.coordination.snapshot(key))
         return state.slots.get(slot_id), state.indices.get(key, 0)
+
+    async def slots_now(self, slot_ids: Collection[str]) -> dict[str, tuple[Slot | None, int]]:
+        """As ``slot_now``, of several in one reading."""
+        if len(slot_ids) == 1:
+            return {slot_id: await self.slot_now(slot_id) for slot_id in slot_ids}
+        snapshot = await self.coordination.snapshot(self.keys.slot(""))
+        state = read_state(self.keys, snapshot, self.state)
+        return {
+            slot_id: (state.slots.get(slot_id), state.indices.get(self.keys.slot(slot_id), 0))
+            for slot_id in slot_ids
+        }
 
     @contextmanager
     def changes(self) -> Iterator[asyncio.Event]:
@@ -96,14 +114,16 @@ class PlacementView:
                 snapshot = await self.coordination.changed(self.keys.prefix, index, _WAIT_S)
                 self.read_at_s = monotonic_s()
                 if snapshot.index != index:
-                    self._take(read_state(self.keys, snapshot))
+                    self._take(snapshot)
+                    await asyncio.sleep(_GATHER_S)
         except (CoordinationAway, CoordinationDenied) as error:
             if self.trouble is None:
                 _log.warning("placement is not read, serving on what is known", why=str(error))
             self.trouble = str(error)
         return worked
 
-    def _take(self, state: HordeState) -> None:
+    def _take(self, snapshot: Snapshot) -> None:
+        state = read_state(self.keys, snapshot, self.state)
         if self.trouble is not None:
             _log.info("placement is read", slots=len(state.slots), members=len(state.members))
         self.state, self.trouble, self.read_at_s = state, None, monotonic_s()
