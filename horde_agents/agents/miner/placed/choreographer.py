@@ -3,12 +3,13 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random, SystemRandom
 from typing import Final
 
 from horde_agents.agents.miner.placed.view import PlacementView, next_change
+from horde_agents.agents.miner.placed.writes import chunks, commit_each
 from horde_agents.placement.coordination import (
     MAX_CHANGES,
     Change,
@@ -83,9 +84,7 @@ class Choreographer:
         state = self.view.state
         turned, (away, gone) = self._cycle_turned(state), self._absent(state)
         if repairs := self._repairs(state):
-            for slot in repairs:  # each by itself: none waits for another's condition
-                key = self.view.keys.slot(slot.slot_id)
-                await self.view.coordination.commit([fence, Put(key, as_json(slot), state.indices[key])])
+            await commit_each(self.view.coordination, [self._put(slot, state) for slot in repairs], fence)
         elif homeless := homeless_moves(state, gone, self.rng):
             await self._move_all(homeless, state, fence)
         elif short := minimum_moves(state, self.rules, self.rng):
@@ -108,7 +107,7 @@ class Choreographer:
 
     async def _move_all(self, moves: Sequence[Move], state: HordeState, fence: Held) -> int:
         done = 0
-        for chunk in _chunks(moves):
+        for chunk in chunks(moves, _CHUNK):
             done += await self._move(chunk, state, fence)
         if moves:
             _log.info("slots moved", wanted=len(moves), done=done, why=sorted({m.why.value for m in moves}))
@@ -132,9 +131,7 @@ class Choreographer:
     async def _move(self, moves: Sequence[Move], state: HordeState, fence: Held) -> int:
         """Make ``moves``; where one does not fit any more, the others are made without it."""
         changes: list[Change] = [fence]
-        for move in moves:
-            key = self.view.keys.slot(move.slot.slot_id)
-            changes.append(Put(key, as_json(self._moved(move)), state.indices[key]))
+        changes += [self._put(self._moved(move), state) for move in moves]
         changes.append(self._history(moves))
         if await self.view.coordination.commit(changes):
             self.moves.update(move.why.value for move in moves)
@@ -143,6 +140,10 @@ class Choreographer:
             return 0  # leased meanwhile, or the role is lost: it is tried again after the next look
         half = len(moves) // 2
         return await self._move(moves[:half], state, fence) + await self._move(moves[half:], state, fence)
+
+    def _put(self, slot: Slot, state: HordeState) -> Put:
+        key = self.view.keys.slot(slot.slot_id)
+        return Put(key, as_json(slot), state.indices[key])
 
     def _moved(self, move: Move) -> Slot:
         given, cycle = given_to(move.slot, move.to), self.cycle()
@@ -194,8 +195,3 @@ class Choreographer:
             if wanted != slot:
                 repairs.append(wanted)
         return repairs
-
-
-def _chunks(moves: Sequence[Move]) -> Iterator[Sequence[Move]]:
-    for start in range(0, len(moves), _CHUNK):
-        yield moves[start : start + _CHUNK]

@@ -5,12 +5,13 @@ the old owner takes it back until the job is over.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from horde_agents.agents.miner.placed.view import PlacementView, next_change
-from horde_agents.placement.coordination import CoordinationAway, CoordinationDenied, Put
+from horde_agents.agents.miner.placed.writes import chunks, commit_each
+from horde_agents.placement.coordination import MAX_CHANGES, CoordinationAway, CoordinationDenied, Put
 from horde_agents.placement.records import Member, Slot, SlotState, as_json
 from horde_agents.runtime.logs import get_logger
 
@@ -43,14 +44,15 @@ class LeaseMarks:
         while True:
             await self._due.wait()
             self._due.clear()
-            for slot_id, job_uuid in list(self._wanted.items()):
-                try:
-                    written = await self._write_one(slot_id, job_uuid)
-                except (CoordinationAway, CoordinationDenied):
-                    written = False
-                if written and self._wanted.get(slot_id) == job_uuid:
+            wanted = dict(self._wanted)
+            try:
+                unwritten = await self._write(wanted) if wanted else set()
+            except (CoordinationAway, CoordinationDenied):
+                unwritten = set(wanted)
+            for slot_id, job_uuid in wanted.items():
+                if slot_id not in unwritten and self._wanted.get(slot_id) == job_uuid:
                     del self._wanted[slot_id]
-            if self._wanted:
+            if unwritten:
                 await self._look_again()
 
     async def sweep(self, is_open: Callable[[str], object]) -> None:
@@ -74,23 +76,28 @@ class LeaseMarks:
         except (CoordinationAway, CoordinationDenied) as error:
             _log.info("stale lease mark stays", slot=slot_id, why=str(error))
 
-    async def _write_one(self, slot_id: str, job_uuid: str) -> bool:
-        """True when nothing is left to write.
+    async def _write(self, wanted: Mapping[str, str]) -> set[str]:
+        """Write marks; those slots whose mark is still to be written, because it was not so now.
 
-        It reads the slot anew, because the picture may not yet have the mark that it wrote just before.
+        It reads the slots anew, because the picture may not yet have the marks that it wrote just before.
         """
-        slot, index = await self.view.slot_now(slot_id)
-        if slot is None:
-            return not job_uuid  # unreadable or not there now; the mark of a lease waits for its slot
-        me = self.member()
-        marked = _marked(slot, me, job_uuid)
-        if marked == slot:
-            return True
-        if marked.owner != slot.owner:
-            _log.info("slot was moved during a job, taken back until it is over", slot=slot_id, job=job_uuid)
-        return await self.view.coordination.commit(
-            [Put(self.view.keys.slot(slot_id), as_json(marked), index)]
-        )
+        me, puts, unwritten = self.member(), {}, set()
+        for slot_id, (slot, index) in (await self.view.slots_now(wanted)).items():
+            job_uuid = wanted[slot_id]
+            if slot is None:  # unreadable or not there now; the mark of a lease waits for its slot
+                unwritten |= {slot_id} if job_uuid else set()
+                continue
+            marked = _marked(slot, me, job_uuid)
+            if marked.owner != slot.owner:
+                _log.info(
+                    "slot was moved during a job, taken back until it is over", slot=slot_id, job=job_uuid
+                )
+            if marked != slot:
+                puts[slot_id] = Put(self.view.keys.slot(slot_id), as_json(marked), index)
+        for some in chunks(list(puts), MAX_CHANGES):
+            if await commit_each(self.view.coordination, [puts[slot_id] for slot_id in some]) < len(some):
+                unwritten |= set(some)
+        return unwritten
 
     async def _look_again(self) -> None:
         with self.view.changes() as changed:
