@@ -61,6 +61,9 @@ class Admission(Protocol):
     async def verdict(self, badge: Badge, hello: HordeExecutorHello) -> Verdict:
         """What becomes of an executor that presents itself, and of one that is idle here after a change."""
 
+    def stays(self, badge: Badge, hello: HordeExecutorHello) -> bool:
+        """Whether an executor that was taken in is plainly right here, by what is known without asking."""
+
     def addresses(self) -> list[str]:
         """All miners of the horde, for an executor that loses this one."""
 
@@ -82,6 +85,9 @@ class OwnSlots:
         if (hello.slot_id, hello.executor_class) != (badge.slot_id, badge.executor_class):
             return Refuse("the greeting names another slot than the token")
         return Serve()
+
+    def stays(self, _badge: Badge, _hello: HordeExecutorHello) -> bool:
+        return True
 
     def addresses(self) -> list[str]:
         return []

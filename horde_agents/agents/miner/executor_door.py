@@ -1,6 +1,7 @@
 """The executors' listener: token, greeting, verdict, then reports in and offers out."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -35,6 +36,11 @@ _PING_S: Final = 20.0
 _HELD_S: Final = 7.0
 #: Seconds a slot may be without an executor before it is no longer counted.
 _ABSENT_S: Final = 10.0
+#: Seconds before executors are sent on: a dance is written in several transactions, and is over sooner alone.
+_GATHER_S: Final = 0.2
+#: Executors that are sent on at once, and seconds that one may take to go: who waits for its turn serves on.
+_LEAVING_AT_ONCE: Final = 32
+_LEAVE_S: Final = 1.0
 _log = get_logger(__name__)
 
 
@@ -86,12 +92,14 @@ class ExecutorDoor:
     _live: dict[str, _Link] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _told_addresses: list[str] = field(default_factory=list)
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LEAVING_AT_ONCE))
 
     def application(self) -> web.Application:
         """The listener's only path."""
         app = web.Application()
         app.add_routes([web.get(PATH, self._connected)])
         app.on_shutdown.append(self._close_all)
+        self.admission.on_change(self._let_know)
         self.admission.on_change(self._look_again)
         return app
 
@@ -201,26 +209,39 @@ class ExecutorDoor:
             return f"the token of slot {link.slot_id} is in use from {other.peer}"
         return None
 
-    async def _look_again(self) -> None:
-        """The picture of who owns what has changed: send on what is idle and no longer ours."""
+    async def _let_know(self) -> None:
+        """The picture of who owns what has changed: for those that are held for that."""
         self._changed.set()
+
+    async def _look_again(self) -> None:
+        """It has changed: send on what is idle and no longer ours."""
         addresses = self.admission.addresses()
         has_news, self._told_addresses = addresses != self._told_addresses, addresses
-        async with asyncio.TaskGroup() as group:  # one that does not answer holds up no other
-            for link in [live for live in self._live.values() if not live.hello.meant_for]:
-                group.create_task(self._look_at(link, has_news=has_news))
+        async with asyncio.TaskGroup() as group:  # one that does not read holds up no other
+            for link in self._of_any_job() if has_news else ():
+                group.create_task(self._welcome(link))  # it may lose this miner long after its greeting
+            if self._misplaced():
+                await asyncio.sleep(_GATHER_S)
+                for link in self._misplaced():
+                    group.create_task(self._look_at(link))
 
-    async def _look_at(self, link: _Link, *, has_news: bool) -> None:
-        if has_news:
-            await self._welcome(link)  # it may lose this miner long after its greeting
-        verdict = await self.admission.verdict(link.badge, link.hello)
-        if isinstance(verdict, Serve | Hold):
-            return
-        self.slots.forget(link.slot_id)
-        if self.slots.is_idle(link):
-            self.slots.withdraw(link)
-            await self._turn_away(link, verdict)
-            await link.socket.close()
+    def _of_any_job(self) -> list[_Link]:
+        return [link for link in self._live.values() if not link.hello.meant_for]
+
+    def _misplaced(self) -> list[_Link]:
+        """Executors that are not plainly right here."""
+        return [link for link in self._of_any_job() if not self.admission.stays(link.badge, link.hello)]
+
+    async def _look_at(self, link: _Link) -> None:
+        async with self._turns:
+            verdict = await self.admission.verdict(link.badge, link.hello)
+            if isinstance(verdict, Serve | Hold):
+                return
+            self.slots.forget(link.slot_id)
+            if self.slots.is_idle(link):
+                self.slots.withdraw(link)
+                await self._turn_away(link, verdict)
+                await _closed(link.socket)
 
     async def _welcome(self, link: _Link) -> None:
         await link.send(
@@ -290,6 +311,12 @@ def _not_wanted(hello: HordeExecutorHello, attempt: Attempt | None) -> str | Non
     if hello.meant_for and attempt is None:
         return f"attempt {hello.meant_for:.64} is not open here any more"
     return None
+
+
+async def _closed(socket: web.WebSocketResponse) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LEAVE_S):
+            await socket.close()
 
 
 async def _hello(socket: web.WebSocketResponse) -> HordeExecutorHello:

@@ -59,17 +59,26 @@ class SharedSlots:
                 return Hold(f"this miner's picture of slot {hello.slot_id:.200} is older than the executor's")
         if slot is None:
             return Hold(f"slot {hello.slot_id:.200} is not registered")
-        if badge.allocation_id != slot.allocation_id:
-            return Hold(f"slot {slot.slot_id} is kept by allocation {slot.allocation_id or 'none'}")
-        if why := _why_other_hardware(slot, hello) or _why_not_served(slot):
-            return Refuse(why)
-        return self._by_owner(slot)
+        return self._by_record(slot, badge, hello)
+
+    def stays(self, badge: Badge, hello: HordeExecutorHello) -> bool:
+        slot = self.view.state.slots.get(hello.slot_id)
+        if slot is None or hello.placement_epoch > slot.epoch:
+            return False
+        return isinstance(self._by_record(slot, badge, hello), Serve)
 
     def addresses(self) -> list[str]:
         return [member.address for member in self.view.state.members.values()]
 
     def on_change(self, told: Callable[[], Awaitable[None]]) -> None:
         self.view.on_change(told)
+
+    def _by_record(self, slot: Slot, badge: Badge, hello: HordeExecutorHello) -> Verdict:
+        if badge.allocation_id != slot.allocation_id:
+            return Hold(f"slot {slot.slot_id} is kept by allocation {slot.allocation_id or 'none'}")
+        if why := _why_other_hardware(slot, hello) or _why_not_served(slot):
+            return Refuse(why)
+        return self._by_owner(slot)
 
     def _by_owner(self, slot: Slot) -> Verdict:
         if slot.owner == self.hotkey:
