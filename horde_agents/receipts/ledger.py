@@ -43,12 +43,8 @@ def _runs(payload: JobStarted | JobAccepted | None, now: datetime) -> bool:
     return payload.timestamp <= now <= payload.timestamp + timedelta(seconds=payload.ttl)
 
 
-def excuses_for(receipts: Iterable[Receipt], offer: JobStarted) -> list[Receipt]:
-    """The started receipts that show why ``offer`` cannot be taken now (wire note C.9.2)."""
-    return [receipt for receipt in receipts if _excuses(receipt, offer, 0)]
-
-
-def _excuses(receipt: Receipt, offer: JobStarted, leeway_s: int) -> bool:
+def is_excuse(receipt: Receipt, offer: JobStarted, leeway_s: int = 0) -> bool:
+    """Whether a started receipt shows why ``offer`` cannot be taken now (wire note C.9.2)."""
     shown = receipt.payload
     return (
         isinstance(shown, JobStarted)
@@ -76,7 +72,7 @@ def valid_excuses(
             payload.validator_hotkey == offer.validator_hotkey
             or stake_rao.get(payload.validator_hotkey, 0) >= minimum_stake_rao
         )
-        fits = trusted and payload.timestamp < offer.timestamp and _excuses(receipt, offer, EXCUSE_LEEWAY_S)
+        fits = trusted and payload.timestamp < offer.timestamp and is_excuse(receipt, offer, EXCUSE_LEEWAY_S)
         if fits and payload.job_uuid not in seen and is_signed(receipt):
             seen.add(payload.job_uuid)
             believed.append(receipt)

@@ -96,6 +96,7 @@ async def running_miner(settings: MinerSettings) -> AsyncIterator[RunningMiner]:
         offers = Offers(parts, attempts)
         door = ValidatorDoor(parts, validators, attempts, offers, lambda: offers.draining)
         await validators.load()
+        await parts.book.load()
         await attempts.resume(executors_may_return=pool.outlives_miner)
 
         executor_port, refused = await _serve_executors(stack, parts, pool, attempts)

@@ -130,6 +130,8 @@ class Attempts:
         except BaseException:
             del self._open[uuid]
             raise
+        if started is not None:
+            self.parts.book.filed(started)
         _log.info("attempt accepted", job=uuid, peer=hotkey, slot=attempt.slot_id)
         self.parts.lease_changed(attempt.slot_id, uuid)
         await session.send(attempt.told[0])
@@ -207,12 +209,15 @@ class Attempts:
 
     async def ended_before(self, uuid: str, validator_hotkey: str) -> list[str] | None:
         """What a validator must be told about an attempt that ended here earlier; ``None`` when unknown."""
-        async with self.parts.store.reading() as connection:
+
+        async def read(connection: AsyncConnection) -> list[str] | None:
             row = await stored.load(connection, uuid)
             if row is None or row.validator_hotkey != validator_hotkey:
                 return None
-            told = await stories.told(connection, uuid)
-        return _frames(uuid, [entry.event for entry in told])
+            return _frames(uuid, [entry.event for entry in await stories.told(connection, uuid)])
+
+        # every offer asks: with the writes, hundreds that come at once share one transaction
+        return await self.parts.store.writer.run(read)
 
     async def resume(self, *, executors_may_return: bool) -> None:
         """On start: end what no executor can finish any more, wait for those that may return."""

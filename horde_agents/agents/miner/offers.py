@@ -144,7 +144,7 @@ class Offers:
             self.parts.slots.release(link.slot_id)
             why = f"no executor of class {offer.executor_class}: {not_ready}"
         assert isinstance(started.payload, JobStarted)
-        raise _Declined(RejectionReason.BUSY, why, await self.parts.book.excuses(started.payload))
+        raise _Declined(RejectionReason.BUSY, why, self.parts.book.excuses(started.payload))
 
     def _checked(self, asking: Asking, offer: V0InitialJobRequest, value: dict[str, Any]) -> Receipt:
         """The offer's started receipt, countersigned; an offer without a right one is not served."""

@@ -1,14 +1,15 @@
 """The miner's receipts: checked, countersigned over the same text, stored and published on pages."""
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.protocol.signing import Signer, from_hex, to_hex, verify
 from horde_agents.protocol.validator_miner import SignedReceipt
-from horde_agents.receipts.ledger import Receipt, excuses_for
+from horde_agents.receipts.ledger import Receipt, is_excuse
 from horde_agents.receipts.pages import page_line, page_of
 from horde_agents.receipts.payloads import (
     JobStarted,
@@ -27,12 +28,13 @@ from horde_agents.store.engine import Store
 _EXCUSES_BACK = timedelta(minutes=2)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReceiptBook:
-    """All receipts of one miner hotkey."""
+    """All receipts of one miner hotkey; the newest started ones are at hand, for the excuses of declines."""
 
     store: Store
     signer: Signer
+    _started: deque[tuple[Receipt, SignedReceipt]] = field(default_factory=deque)
 
     def checked(
         self,
@@ -69,11 +71,24 @@ class ReceiptBook:
             found = await receipts.on_page(connection, number)
         return "".join(_line(receipt) for receipt in found).encode()
 
-    async def excuses(self, offer: JobStarted) -> list[SignedReceipt]:
-        """Started receipts of others that show why ``offer`` cannot be taken."""
+    async def load(self) -> None:
+        """On start: have at hand what was filed before it."""
+        since = clock.now() - _EXCUSES_BACK
         async with self.store.reading() as connection:
-            recent = await receipts.since(connection, _back(offer.timestamp), offer.miner_hotkey)
-        return [as_wire(receipt) for receipt in excuses_for(recent, offer)]
+            for receipt in await receipts.since(connection, since, self.signer.hotkey):
+                self.filed(receipt)
+
+    def filed(self, receipt: Receipt) -> None:
+        """A receipt is stored: a started one may be an excuse from now on."""
+        if isinstance(receipt.payload, JobStarted):
+            self._started.append((receipt, as_wire(receipt)))
+
+    def excuses(self, offer: JobStarted) -> list[SignedReceipt]:
+        """Started receipts of others that show why ``offer`` cannot be taken."""
+        oldest = clock.now() - _EXCUSES_BACK
+        while self._started and self._started[0][0].payload.timestamp < oldest:
+            self._started.popleft()
+        return [wire for receipt, wire in self._started if is_excuse(receipt, offer)]
 
 
 def as_wire(receipt: Receipt) -> SignedReceipt:
@@ -91,7 +106,3 @@ def _line(receipt: Receipt) -> str:
 
 def _plain(payload: Payload) -> dict[str, Any]:
     return payload_object(payload)
-
-
-def _back(instant: datetime) -> datetime:
-    return instant - _EXCUSES_BACK
