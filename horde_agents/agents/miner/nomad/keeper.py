@@ -33,6 +33,8 @@ _LOOK_S: Final = 15.0
 #: Seconds in which many events become one look.
 _GATHER_S: Final = 0.1
 _RETRY_S: Final = 2.0
+#: Nomad's words of a parameterized job that somebody has stopped.
+_STOPPED: Final = "is stopped"
 #: Dispatches under way at once: one alone would wait for each answer of Nomad's twice.
 _AT_ONCE: Final = 8
 #: Corrections in one transaction, beside the fence.
@@ -133,6 +135,8 @@ class Keeper:
             if self.refusals.get(row.name) != str(error):
                 _log.error("Nomad refuses the holders of a class", executor_class=row.name, why=str(error))
             self.refusals[row.name] = str(error)
+            if _STOPPED not in str(error):  # what an operator has stopped is for the operator to start
+                self.jobs.forget(row)
         else:
             self.refusals.pop(row.name, None)
             _log.info("holder dispatched", nomad_job=child.job_id, executor_class=row.name)
