@@ -190,6 +190,10 @@ async def _job_findings(asked: _Asked, name: str) -> list[Finding]:
         await asked.http.ask("POST", f"/v1/job/{job['ID']}/plan", params=in_namespace, json={"Job": job})
     except ServerRefused as error:
         return [wrong(f"class {name}", f"Nomad refuses its holders' job: {error}")]
+    known = await asked.nomad.job(job["ID"])
+    if known is not None and known["Stop"]:
+        said = f"somebody has stopped {job['ID']} in Nomad, so no holder that ends is replaced"
+        return [wrong(f"class {name}", f"{said}; start it: nomad job start {job['ID']}")]
     with suppress(ServerRefused):  # there is no such job, and we may dispatch
         await asked.http.ask("POST", f"/v1/job/{_NO_JOB}/dispatch", params=in_namespace, json={"Meta": {}})
     return []
@@ -207,6 +211,9 @@ async def _holders(asked: _Asked, picture: Picture, state: HordeState) -> AsyncI
         holders = [holder for holder in picture.holders if holder.executor_class == name]
         present = sum(holder.standing in _PRESENT for holder in holders)
         why = [] if present >= count else [why async for why in _why_missing(asked.nomad, holders)]
+        report = state.pool_reports.get(name)
+        if not why and report is not None and report.says:
+            why = [report.says]
         all_of_it = ", all that the nodes hold" if warm[name] == ALL and wishes.get(name) is None else ""
         wish = f", as an operator wishes (horde pool refill {name})" if wishes.get(name) is not None else ""
         says = f"{present} of {count} run{all_of_it}{wish}"

@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
+from horde_agents.agents.miner.nomad.holder_jobs import HolderJobs, holder_job_file
+from horde_agents.agents.miner.nomad.picture import parent_id
 from horde_agents.clients.cluster_http import ClusterAddress
 from horde_agents.clients.consul import ConsulCoordination
 from horde_agents.clients.consul_connection import ConsulConnection
+from horde_agents.clients.nomad import Nomad
+from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.placement.coordination import Put
 from horde_agents.placement.records import Keys, Member, Slot, SlotState, as_json
 from horde_agents.testing.consul_server import ConsulServer, free_ports
@@ -223,6 +227,22 @@ async def test_job_that_nomad_refuses_is_named_with_nomads_reason(
 ) -> None:
     settings = in_nomad(gpu_node[0].url, doctor.folder, holder_variables={"priority": 500})
     assert "A holder's priority is 1 to 79" in await doctor.wrong("class", **settings)
+
+
+async def test_class_whose_job_somebody_stopped_is_named_with_the_remedy(
+    doctor: Doctor, gpu_node: tuple[NomadServer, GpuNodeAgent]
+) -> None:
+    settings = in_nomad(gpu_node[0].url, doctor.folder, slots={"always_on.test": 1})
+    nomad = Nomad(ClusterAddress((gpu_node[0].url,)))
+    row = CATALOGUE["always_on.test"]
+    try:
+        await HolderJobs(nomad, holder_job_file(None), {}).ensure(row)
+        found = await doctor.look(**settings)
+        assert next(each["fine"] for each in found if each["check"] == "class always_on.test")
+        await nomad.stop(parent_id(row))
+    finally:
+        await nomad.close()
+    assert f"nomad job start {parent_id(row)}" in await doctor.wrong("class", **settings)
 
 
 async def test_unknown_setting_is_a_finding(doctor: Doctor) -> None:
