@@ -88,7 +88,7 @@ def serve_executor(config: Config = None) -> None:
 
     settings = load_settings(ExecutorSettings, "executor", config)
     set_up_logs("executor", settings.log_level)
-    hold_slot(settings)
+    raise typer.Exit(hold_slot(settings))
 
 
 @facilitator.command("allow")

@@ -46,7 +46,7 @@ def hold_slot(settings: ExecutorSettings) -> int:
         end_with_parent(STOP_NOW)  # nobody is left to hear of a job, and the slot's next holder may be coming
         if settings.parent_pid and os.getppid() != settings.parent_pid:
             _log.warning("whoever started this holder is gone", slot=settings.slot_id)
-            return
+            return _FAILED
     gc.collect()
     gc.freeze()  # keeps the parent's objects out of the children's collections, so pages stay shared
     signal.signal(signal.SIGTERM, _told)
