@@ -188,12 +188,15 @@ def _drain(operator: Operator) -> None:
     before = operator.slots()
     said = operator.run("drain")
     assert "new fans" in said or "drain" in said.lower()
-    until(lambda: _served(operator) == 2, "the node's holders are stopped")
-    drained = [slot for slot in operator.slots().values() if slot["node"] == "gpu1"]
-    assert [slot["state"] for slot in drained] == ["vacant", "vacant"]
+    until(lambda: _states(operator, "gpu1") == ["vacant", "vacant"], "the node's holders are stopped")
+    assert _served(operator) == 2
     operator.run("back")
     until(lambda: _served(operator) == 4, "the node's holders are there again")
     assert _uids(operator.slots()) == _uids(before)
+
+
+def _states(operator: Operator, node: str) -> list[str]:
+    return [slot["state"] for slot in operator.slots().values() if slot["node"] == node]
 
 
 def _served(operator: Operator) -> int:
