@@ -64,12 +64,14 @@ class Link:
     loses_answers: bool = False
     lost: int = 0
     carrying: "set[asyncio.Task[None]]" = field(default_factory=set)
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def carried(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self.carrying.add(task)
         there, back = await asyncio.open_connection("127.0.0.1", self.port)
+        self.writers += [writer, back]
         answering = asyncio.create_task(self._answers(there, writer))
         with suppress(ConnectionError):
             while data := await reader.read(65536):
@@ -77,6 +79,13 @@ class Link:
         back.close()
         writer.close()
         await answering
+
+    async def cut(self) -> None:
+        """Close whatever is open."""
+        for writer in self.writers:
+            writer.close()
+        for task in self.carrying:
+            await task
 
     async def _answers(self, there: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
@@ -95,8 +104,7 @@ async def link_to(server: NomadServer) -> AsyncIterator[Link]:
     async with await asyncio.start_server(link.carried, "127.0.0.1", 0) as listener:
         link.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
         yield link
-    for task in link.carrying:
-        await task
+    await link.cut()
 
 
 @pytest.fixture(scope="module")
