@@ -1,6 +1,7 @@
 """Whole miners whose holders a real Nomad starts, placement in a real Consul, jobs in real containers."""
 
 import asyncio
+import gc
 import getpass
 import json
 import os
@@ -8,6 +9,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -263,6 +265,15 @@ def _processes_of(allocation_id: str) -> Iterable[int]:
                 yield int(folder.name)
         except OSError:
             continue
+
+
+@pytest.fixture(autouse=True)
+def cut_handshakes() -> Iterator[None]:
+    """A miner that ends while a holder's TLS handshake is under way leaves that to the end of its process."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture
