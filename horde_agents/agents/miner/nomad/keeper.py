@@ -104,6 +104,8 @@ class Keeper:
 
     async def _perform(self, plan: KeepingPlan, picture: Picture) -> None:
         for stop in self._stops(plan, picture):
+            if stop.nomad_job_id in picture.told:
+                continue  # each stop is an evaluation, whose event makes the next look
             if not self._may_serve(stop.nomad_job_id, picture):
                 _log.info("stopping a holder", nomad_job=stop.nomad_job_id, why=stop.why)
                 await self.nomad.stop(stop.nomad_job_id)

@@ -22,12 +22,14 @@ _DIGITS = 9
 class Picture:
     """All holders of one horde, and the nodes they may be on.
 
-    ``strays`` are living children that no keeper has dispatched: their meta names no place.
+    ``strays`` are living children that no keeper has dispatched: their meta names no place. ``told`` are
+    children that have been stopped; their allocations may take a while to end.
     """
 
     holders: tuple[Holder, ...]
     nodes: tuple[GpuNode, ...]
     strays: tuple[str, ...] = ()
+    told: frozenset[str] = frozenset()
 
     def kept(self, catalogue: Mapping[str, ExecutorClass]) -> dict[str, tuple[Slot, Holder]]:
         """The slots that holders keep now, as records without an owner."""
@@ -72,7 +74,8 @@ async def take_picture(
     placed = [child for child in ours if _is_placed(child)]
     holders = [_holder(child, newest.get(child.job_id), names[child.parent_id]) for child in placed]
     strays = [child.job_id for child in ours if not (_is_placed(child) or child.stopped or _is_dead(child))]
-    return Picture(tuple(holders), tuple(await nomad.nodes(node_pool)), tuple(strays))
+    told = frozenset(child.job_id for child in ours if child.stopped)
+    return Picture(tuple(holders), tuple(await nomad.nodes(node_pool)), tuple(strays), told)
 
 
 def _holder(child: Child, allocation: Allocation | None, executor_class: str) -> Holder:
