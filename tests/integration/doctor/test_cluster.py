@@ -195,6 +195,16 @@ async def test_missing_right_in_nomad_is_named(doctor: Doctor, locked_nomad: Loc
     assert "Check the token and its policy" in said
 
 
+async def test_the_nomad_policy_that_comes_with_the_project_is_enough(
+    doctor: Doctor, locked_nomad: LockedNomad
+) -> None:
+    policy = ROOT / "nomad_jobs" / "policies" / "miner.policy.hcl"
+    file = locked_nomad.token_file(doctor.folder, policy.read_text().replace("{{ namespace }}", "default"))
+    found = await doctor.look(**in_nomad(locked_nomad.server.url, doctor.folder, nomad_token_file=str(file)))
+    assert "denied" not in json.dumps(found)
+    assert next(each["fine"] for each in found if each["check"] == "Nomad version")
+
+
 async def test_class_that_no_node_can_serve_is_named_with_the_missing_device(
     doctor: Doctor, gpu_node: tuple[NomadServer, GpuNodeAgent]
 ) -> None:
