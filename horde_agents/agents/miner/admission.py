@@ -64,6 +64,12 @@ class Admission(Protocol):
     def stays(self, badge: Badge, hello: HordeExecutorHello) -> bool:
         """Whether an executor that was taken in is plainly right here, by what is known without asking."""
 
+    async def belied(self, badge: Badge, hello: HordeExecutorHello) -> str | None:
+        """Why an executor cannot be the one whose running job it names; ``None`` where nothing says so.
+
+        It may come back while the shared store is away, so only a contradiction is held against it.
+        """
+
     def addresses(self) -> list[str]:
         """All miners of the horde, for an executor that loses this one."""
 
@@ -88,6 +94,10 @@ class OwnSlots:
 
     def stays(self, _badge: Badge, _hello: HordeExecutorHello) -> bool:
         return True
+
+    async def belied(self, badge: Badge, hello: HordeExecutorHello) -> str | None:
+        verdict = await self.verdict(badge, hello)
+        return verdict.why if isinstance(verdict, Refuse) else None
 
     def addresses(self) -> list[str]:
         return []

@@ -156,8 +156,8 @@ class ExecutorDoor:
         if attempt is None or not link.is_of(attempt):
             # it comes from before a restart; the slot may have a new executor, which it must not drive away
             await self._dismiss(link, job_uuid)
-        elif twin := self._twin(link):
-            await self._turn_away(link, Refuse(twin))
+        elif why := self._twin(link) or await self.admission.belied(link.badge, link.hello):
+            await self._turn_away(link, Refuse(why))
             return False
         else:
             await self._take_in(link)

@@ -68,6 +68,25 @@ async def test_leased_executor_stays_until_its_job_is_over(shared: Shared, tmp_p
             assert (await shared.owners())[record.slot_id] == b.hotkey
 
 
+async def test_holder_of_another_slot_cannot_take_a_running_job_over(shared: Shared, tmp_path: Path) -> None:
+    async with serving(tmp_path, shared, "a") as a:
+        leased, other = slots(2, a.hotkey)
+        await shared.add([leased, other])
+        async with executor(leased, a.address) as one, a.validator() as validator:
+            await a.until_offers(1)
+            await validator.send(signed_offer(a, new_uuid()))
+            await validator.expect("V0AcceptJobRequest")
+            uuid = await one.begin_job()
+            await validator.expect("V0ExecutorReadyRequest")
+            await one.stop()
+            claim = {"running_job_uuid": uuid, "token": token_of(other)}
+            async with greeting(leased, a.address, **claim) as thief:
+                said = (await thief.expect("GenericError"))["details"]
+            assert said == "the greeting names another slot than the token"
+            async with greeting(leased, a.address, running_job_uuid=uuid) as holder:
+                await holder.expect("HordeWelcome")
+
+
 async def until_state(shared: Shared, slot_id: str, state: SlotState) -> None:
     async def check() -> bool:
         return (await shared.slots())[slot_id].state is state

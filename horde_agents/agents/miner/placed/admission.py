@@ -61,6 +61,19 @@ class SharedSlots:
             return Hold(f"slot {hello.slot_id:.200} is not registered")
         return self._by_record(slot, badge, hello)
 
+    async def belied(self, badge: Badge, hello: HordeExecutorHello) -> str | None:
+        if badge.slot_id and badge.slot_id != hello.slot_id:
+            return "the greeting names another slot than the token"
+        if hello.meant_for and self.on_demand is not None:
+            verdict = await self.on_demand.verdict(badge, hello)
+            return verdict.why if isinstance(verdict, Refuse) else None
+        slot = self.view.state.slots.get(hello.slot_id)
+        if slot is None or not slot.allocation_id:
+            return None
+        if badge.allocation_id != slot.allocation_id:
+            return f"slot {slot.slot_id} is kept by allocation {slot.allocation_id}, whose token this is not"
+        return _why_other_hardware(slot, hello)
+
     def stays(self, badge: Badge, hello: HordeExecutorHello) -> bool:
         slot = self.view.state.slots.get(hello.slot_id)
         if slot is None or hello.placement_epoch > slot.epoch:
