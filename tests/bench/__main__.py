@@ -5,7 +5,12 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from typing import Final
 
+from tests.bench.busy_miner import busy_miner_figures
+from tests.bench.cluster import cluster_figures
+from tests.bench.dance import dance_figures
 from tests.bench.figures import Figure
 from tests.bench.jobs import job_figures
 from tests.bench.store_writes import store_figures
@@ -14,8 +19,10 @@ from tests.bench.submissions import submission_figures
 
 def main() -> None:
     machine = f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}"
-    print(f"{machine}, {time.strftime('%Y-%m-%d')}")
-    for measure in (store_figures, submission_figures, job_figures, demo_figures):
+    load = f"{os.getloadavg()[0]:.1f} processes wanted one in the last minute"
+    print(f"{machine}, {time.strftime('%Y-%m-%d')}; {load}")
+    wanted = sys.argv[1:] or list(MEASURES)
+    for measure in (MEASURES[name] for name in wanted):
         for figure in measure():
             print(figure.line(), flush=True)
 
@@ -25,6 +32,18 @@ def demo_figures() -> list[Figure]:
     begun = time.perf_counter()
     subprocess.run([sys.executable, "-m", "horde_agents", "demo", "--json"], check=True, capture_output=True)
     return [Figure("make demo when everything is there", time.perf_counter() - begun, 30, "s")]
+
+
+#: By name, so that ``python -m tests.bench dance`` takes one alone.
+MEASURES: Final[dict[str, Callable[[], list[Figure]]]] = {
+    "store": store_figures,
+    "submissions": submission_figures,
+    "jobs": job_figures,
+    "demo": demo_figures,
+    "cluster": cluster_figures,
+    "dance": dance_figures,
+    "busy_miner": busy_miner_figures,
+}
 
 
 if __name__ == "__main__":

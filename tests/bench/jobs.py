@@ -16,7 +16,8 @@ from tools.setup.images import job_image
 _ROUNDS = 12
 _AT_ONCE = 8
 _BATCHES = 3
-_DOCKER_RUN = [
+#: ``docker run`` with the bounds that an executor sets.
+DOCKER_RUN = [
     "docker",
     "run",
     "--rm",
@@ -63,10 +64,10 @@ def job_figures() -> list[Figure]:
 async def _measured(horde: EmbeddedHorde) -> list[Figure]:
     signer = KeypairSigner.from_hotkey_file(horde.user_file)
     async with facilitator_client(horde.facilitator, signer) as client:
-        await _job_s(client)
+        await job_s(client)
         ours, theirs = [], []
         for _ in range(_ROUNDS):
-            ours.append(await _job_s(client))
+            ours.append(await job_s(client))
             theirs.append(await _docker_s())
         fast = Figure(
             "warm no-op job / docker run",
@@ -77,7 +78,7 @@ async def _measured(horde: EmbeddedHorde) -> list[Figure]:
         )
         many, runs = [], []
         for _ in range(_BATCHES):
-            many.append(await _all_s([_job_s(client) for _ in range(_AT_ONCE)]))
+            many.append(await _all_s([job_s(client) for _ in range(_AT_ONCE)]))
             runs.append(await _all_s([_docker_s() for _ in range(_AT_ONCE)]))
         rate = 1 / ratio(many, runs)
         detail = f"8 jobs {shown(many)}, 8 docker runs {shown(runs)}"
@@ -89,10 +90,10 @@ async def _measured(horde: EmbeddedHorde) -> list[Figure]:
         ]
 
 
-async def _job_s(client: FacilitatorClient) -> float:
+async def job_s(client: FacilitatorClient) -> float:
     """Seconds from the POST to `completed` on the event stream."""
     begun = time.perf_counter()
-    job = await client.submit(_noop())
+    job = await client.submit(noop())
     last: dict[str, Any] = {}
     async for entry in client.follow(job["uuid"]):
         last = entry
@@ -102,7 +103,7 @@ async def _job_s(client: FacilitatorClient) -> float:
 
 async def _docker_s() -> float:
     begun = time.perf_counter()
-    process = await asyncio.create_subprocess_exec(*_DOCKER_RUN, job_image(), "true")
+    process = await asyncio.create_subprocess_exec(*DOCKER_RUN, job_image(), "true")
     assert await process.wait() == 0
     return time.perf_counter() - begun
 
@@ -115,7 +116,8 @@ async def _all_s(work: list[Any]) -> float:
     return time.perf_counter() - begun
 
 
-def _noop() -> dict[str, Any]:
+def noop() -> dict[str, Any]:
+    """The request of a job that does nothing."""
     return {
         "executor_class": "always_on.test",
         "docker_image": job_image(),

@@ -63,7 +63,12 @@ def _children(pid: int) -> list[int]:
 
 
 def _status_mib(pid: int, field: str) -> float:
-    return _field_kib(Path(f"/proc/{pid}/status"), field) / _MIB
+    return status_kib(pid, field) / _MIB
+
+
+def status_kib(pid: int, field: str) -> int:
+    """A line of the kernel's status of a process, such as ``VmRSS``."""
+    return _field_kib(Path(f"/proc/{pid}/status"), field)
 
 
 def _rollup_mib(pid: int, field: str) -> float:
