@@ -18,7 +18,7 @@ Values are JSON, so that people can read them in Consul's UI. What cannot be rea
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
@@ -205,7 +205,9 @@ class Keys:
 
 def as_json(record: Slot | Member | UidWish | PoolWish | PoolReport | MainHotkey | MoveRecord) -> str:
     """A record as its value."""
-    return json.dumps(asdict(record), separators=(",", ":"))
+    # not asdict: it copies what is below, and a dance writes a thousand of them
+    values = {each.name: getattr(record, each.name) for each in fields(record)}
+    return json.dumps(values, separators=(",", ":"))
 
 
 _SLOT: Final = TypeAdapter(Slot)

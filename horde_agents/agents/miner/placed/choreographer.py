@@ -44,6 +44,7 @@ from horde_agents.runtime.logs import get_logger
 
 #: Moves in one transaction: beside them go the fence and the line of history.
 _CHUNK: Final = MAX_CHANGES - 2
+_UNDER_WAY: Final = 4
 _LOOK_S: Final = 2.0
 _log = get_logger(__name__)
 
@@ -106,9 +107,19 @@ class Choreographer:
         await self._shorten_history(fence)
 
     async def _move_all(self, moves: Sequence[Move], state: HordeState, fence: Held) -> int:
-        done = 0
-        for chunk in chunks(moves, _CHUNK):
-            done += await self._move(chunk, state, fence)
+        """Make ``moves`` in transactions of which some are under way together; how many it made."""
+        room = asyncio.Semaphore(_UNDER_WAY)
+
+        async def made(chunk: Sequence[Move]) -> int:
+            async with room:
+                return await self._move(chunk, state, fence)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(made(chunk)) for chunk in chunks(moves, _CHUNK)]
+        except ExceptionGroup as errors:  # the store is away, or denies it, for all of them
+            raise errors.exceptions[0] from errors
+        done = sum(task.result() for task in tasks)
         if moves:
             _log.info("slots moved", wanted=len(moves), done=done, why=sorted({m.why.value for m in moves}))
         return done
