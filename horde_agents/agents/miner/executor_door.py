@@ -36,11 +36,15 @@ _PING_S: Final = 20.0
 _HELD_S: Final = 7.0
 #: Seconds a slot may be without an executor before it is no longer counted.
 _ABSENT_S: Final = 10.0
-#: Seconds before executors are sent on: a dance is written in several transactions, and is over sooner alone.
-_GATHER_S: Final = 0.2
-#: Executors that are sent on at once, and seconds that one may take to go: who waits for its turn serves on.
+#: Seconds without a change after which executors are sent on, and how often that is awaited: a dance is
+#: written in several transactions, and is over sooner alone.
+_CALM_S: Final = 0.2
+_MOST_WAITS: Final = 10
+#: Executors that are sent on at once, seconds that one may take to go, and seconds that it gets to arrive
+#: before another may go: who waits for its turn serves on.
 _LEAVING_AT_ONCE: Final = 32
 _LEAVE_S: Final = 1.0
+_ARRIVE_S: Final = 0.25
 _log = get_logger(__name__)
 
 
@@ -91,6 +95,7 @@ class ExecutorDoor:
     refused: Refusals = field(default_factory=Refusals)
     _live: dict[str, _Link] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _changes: int = 0
     _told_addresses: list[str] = field(default_factory=list)
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LEAVING_AT_ONCE))
 
@@ -211,6 +216,7 @@ class ExecutorDoor:
 
     async def _let_know(self) -> None:
         """The picture of who owns what has changed: for those that are held for that."""
+        self._changes += 1
         self._changed.set()
 
     async def _look_again(self) -> None:
@@ -221,9 +227,16 @@ class ExecutorDoor:
             for link in self._of_any_job() if has_news else ():
                 group.create_task(self._welcome(link))  # it may lose this miner long after its greeting
             if self._misplaced():
-                await asyncio.sleep(_GATHER_S)
+                await self._calm()
                 for link in self._misplaced():
                     group.create_task(self._look_at(link))
+
+    async def _calm(self) -> None:
+        for _ in range(_MOST_WAITS):
+            seen = self._changes
+            await asyncio.sleep(_CALM_S)
+            if seen == self._changes:
+                return
 
     def _of_any_job(self) -> list[_Link]:
         return [link for link in self._live.values() if not link.hello.meant_for]
@@ -242,6 +255,7 @@ class ExecutorDoor:
                 self.slots.withdraw(link)
                 await self._turn_away(link, verdict)
                 await _closed(link.socket)
+                await asyncio.sleep(_ARRIVE_S)
 
     async def _welcome(self, link: _Link) -> None:
         await link.send(
