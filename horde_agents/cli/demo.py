@@ -55,6 +55,7 @@ def demo(
             _check(job, receipts)
             if running is not None and not as_json:
                 _show_dance(running)
+            _check_nothing_left(folder)
         if as_json:
             typer.echo(json.dumps({"job": job, "receipts": receipts}))
     except (EmbeddedFailed, ServerNotUp, ProgramMissing) as error:
@@ -193,11 +194,17 @@ def _check(job: dict[str, Any], receipts: list[dict[str, Any]]) -> None:
         raise DemoFailed(f"the job ended as {last['status']}: {json.dumps(last['metadata'])}")
     if len(receipts) != 3:
         raise DemoFailed(f"the miner published {len(receipts)} receipts instead of 3")
-    left = subprocess.run(
-        ["docker", "ps", "-aq", "--filter", f"name=horde-{job['uuid']}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if left.stdout.strip():
-        raise DemoFailed(f"a container is left: {left.stdout.strip()}")
+
+
+def _check_nothing_left(folder: Path) -> None:
+    """That no container of this demo is on the machine: each is removed after its job has been reported."""
+    listing = ["docker", "ps", "-a", "--format", '{{.ID}} {{.Label "horde.work_dir"}}']
+    deadline = time.monotonic() + 10
+    while True:
+        shown = subprocess.run(listing, capture_output=True, text=True, check=False).stdout.splitlines()
+        left = [line.split()[0] for line in shown if f" {folder}/" in line]
+        if not left:
+            return
+        if time.monotonic() > deadline:
+            raise DemoFailed(f"containers are left: {', '.join(left)}")
+        time.sleep(0.1)

@@ -56,7 +56,7 @@ async def test_a_killed_agent_leaves_a_final_state_and_no_container(
             assert cause_of(final)[0] == "executor_disconnected"
         after = await outcome(fragile, request(job_image, "echo", "back in service"))
         assert after["stdout"] == "back in service\n", after["status_history"][-1]
-        await nothing_left()
+        await nothing_left(fragile)
 
 
 @pytest.mark.parametrize("agent", ["facilitator", "validator", "miner"])
@@ -72,7 +72,7 @@ async def test_an_agent_told_to_end_finishes_or_hands_on_what_runs(
         await asyncio.to_thread(restart_agent, agent, fragile)
         final = await ended(client, sent["uuid"])
     assert (state_of(final), final["stdout"]) == ("completed", "done\n"), final["status_history"][-1]
-    await nothing_left()
+    await nothing_left(fragile)
 
 
 def held(receiver: Receiver, stage: str) -> dict[str, object]:

@@ -67,7 +67,7 @@ async def test_a_running_job_is_cancelled_and_leaves_nothing(horde: EmbeddedHord
         await client.cancel(sent["uuid"])
         final = await ended(client, sent["uuid"])
     assert (state_of(final), cause_of(final)[1]) == ("failed", "cancelled")
-    await nothing_left()
+    await nothing_left(horde)
 
 
 async def test_a_job_beyond_the_last_executor_is_rejected_as_busy(
@@ -126,7 +126,7 @@ async def test_a_users_own_fault_reaches_the_user_with_its_cause(
         horde, {**request(job_image, "true", download_time_limit=5, upload_time_limit=5), **change}
     )
     assert (state_of(final), *cause_of(final)) == ("failed", reason, cause)
-    await nothing_left()
+    await nothing_left(horde)
 
 
 @pytest.mark.parametrize("path", ["/admin/login/", "/version", "/"])

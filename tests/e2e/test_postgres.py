@@ -39,4 +39,4 @@ async def test_a_horde_on_postgresql_runs_jobs_and_outlives_a_killed_agent(
         await asyncio.to_thread(restart_agent, "validator", on_postgres)
         assert state_of(await ended(client, sent["uuid"])) == "completed"
     assert not list(on_postgres.folder.glob("*.sqlite3"))
-    await nothing_left()
+    await nothing_left(on_postgres)

@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from horde_agents.cli.embedded import EmbeddedHorde
@@ -69,15 +70,14 @@ def cause_of(job: dict[str, Any]) -> tuple[str, str | None]:
     return details["reason"], (details.get("context") or {}).get("cause")
 
 
-async def nothing_left(limit_s: float = 15) -> None:
-    """Wait until no container that an executor made is on the machine."""
+async def nothing_left(horde: EmbeddedHorde, limit_s: float = 15) -> None:
+    """Wait until no container that an executor of this horde made is on the machine."""
     async with asyncio.timeout(limit_s):
-        while _job_containers():
+        while _job_containers(horde.folder):
             await asyncio.sleep(0.1)
 
 
-def _job_containers() -> list[str]:
-    said = subprocess.run(
-        ["docker", "ps", "-aq", "--filter", "label=horde.job"], capture_output=True, text=True, check=True
-    )
-    return said.stdout.split()
+def _job_containers(folder: Path) -> list[str]:
+    listing = ["docker", "ps", "-a", "--format", '{{.ID}} {{.Label "horde.work_dir"}}']
+    said = subprocess.run(listing, capture_output=True, text=True, check=True)
+    return [line for line in said.stdout.splitlines() if f" {folder}/" in line]
