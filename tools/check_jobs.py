@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from horde_agents.agents.miner.nomad.holder_jobs import class_variables
 from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.testing.consul_server import ServerNotUp, ServerProcess, free_ports
-from tools.nomad_specs import FOLDER, NAMES, example_file, holder_variables, spec_file, words
+from tools.nomad_specs import FOLDER, NAMES, example_file, spec_file, words
 from tools.setup.servers import NOMAD, program
 
 _READY_S: Final = 30.0
@@ -84,7 +85,7 @@ def _make_node_pool(url: str, folder: Path, server: ServerProcess) -> None:
 def _cases() -> list[tuple[str, list[str]]]:
     """Each job with its example, and the holder of every class."""
     examples = [(name, [f"-var-file={example_file(name)}"]) for name in NAMES]
-    return examples + [("holder", words(holder_variables(row))) for row in CATALOGUE.values()]
+    return examples + [("holder", words(class_variables(row))) for row in CATALOGUE.values()]
 
 
 def _run(*command: str | Path) -> str | None:

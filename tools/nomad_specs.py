@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from horde_agents.jobs.classes import ExecutorClass
 from tools.setup.places import ROOT
 from tools.setup.servers import NOMAD, program
 
@@ -52,19 +51,6 @@ def headline(name: str) -> str:
 def variables(name: str) -> list[SpecVariable]:
     """The job's variables in the order of the file."""
     return [_variable(*found.groups()) for found in _VARIABLE.finditer(spec_file(name).read_text())]
-
-
-def holder_variables(row: ExecutorClass) -> dict[str, Any]:
-    """What makes the holder's job one of a class."""
-    return {
-        "name": f"holder-{row.short_code}",
-        "executor_class": row.name,
-        "short_code": row.short_code,
-        "gpus": row.gpus,
-        "model": row.model,
-        "memory_mib": row.memory_mib,
-        "spin_up_s": row.spin_up_s,
-    }
 
 
 def words(given: Mapping[str, Any]) -> list[str]:

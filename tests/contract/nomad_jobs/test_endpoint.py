@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from horde_agents.agents.miner.nomad.holder_jobs import class_variables
 from horde_agents.jobs.classes import CATALOGUE
 from tools import check_jobs
-from tools.nomad_specs import holder_variables, parsed, spec_file
+from tools.nomad_specs import parsed, spec_file
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def sent(url: str, body: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["always_on.test", "always_on.gpu.a100-80gb.x4", "always_on.mig.h100-20gb"])
 def test_server_makes_the_same_holder_as_the_command_line(nomad_url: str, name: str) -> None:
-    given = holder_variables(CATALOGUE[name])
+    given = class_variables(CATALOGUE[name])
     lines = "\n".join(f"{variable} = {json.dumps(value)}" for variable, value in given.items())
     body = {"JobHCL": spec_file("holder").read_text(), "Variables": lines, "Canonicalize": True}
     job = sent(f"{nomad_url}/v1/jobs/parse", body)
@@ -42,7 +43,7 @@ def test_server_makes_the_same_holder_as_the_command_line(nomad_url: str, name: 
 
 
 def test_server_takes_a_parsed_holder(nomad_url: str) -> None:
-    given = holder_variables(CATALOGUE["always_on.gpu.h100"])
+    given = class_variables(CATALOGUE["always_on.gpu.h100"])
     answer = sent(f"{nomad_url}/v1/jobs", {"Job": parsed("holder", given)})
     assert answer["JobModifyIndex"] > 0
 

@@ -7,9 +7,10 @@ import pytest
 
 from horde_agents.agents.executor.allocation import allocation_settings
 from horde_agents.agents.executor.settings import ExecutorSettings
+from horde_agents.agents.miner.nomad.holder_jobs import class_variables
 from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.runtime.settings import load_settings
-from tools.nomad_specs import SpecRefused, holder_variables, parsed
+from tools.nomad_specs import SpecRefused, parsed
 
 #: Devices as NVIDIA and its device plugin name them, with their memory in MiB.
 DEVICES = [
@@ -26,7 +27,7 @@ DEVICES = [
     ("NVIDIA H100 80GB HBM3 MIG 1g.20gb", 20096),
     ("Tesla T4", 15360),
 ]
-TEST_CLASS = holder_variables(CATALOGUE["always_on.test"])
+TEST_CLASS = class_variables(CATALOGUE["always_on.test"])
 HOUR_NS = 3600 * 10**9
 
 
@@ -58,7 +59,7 @@ def accepts(device: dict[str, Any], model: str, memory_mib: int) -> bool:
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_holder_of_a_class_asks_for_its_devices(name: str) -> None:
     row = CATALOGUE[name]
-    job = parsed("holder", holder_variables(row))
+    job = parsed("holder", class_variables(row))
     device = device_of(job)
     assert job["ID"] == job["Name"] == f"holder-{row.short_code}"
     assert job["Meta"] == {"executor_class": name, "gpus": str(row.gpus)}
@@ -72,8 +73,8 @@ def test_holder_of_a_class_asks_for_its_devices(name: str) -> None:
 
 
 def test_several_gpus_and_mig_are_devices_like_others() -> None:
-    eight = device_of(parsed("holder", holder_variables(CATALOGUE["always_on.gpu.h100.x8"])))
-    mig = device_of(parsed("holder", holder_variables(CATALOGUE["always_on.mig.a100-10gb"])))
+    eight = device_of(parsed("holder", class_variables(CATALOGUE["always_on.gpu.h100.x8"])))
+    mig = device_of(parsed("holder", class_variables(CATALOGUE["always_on.mig.a100-10gb"])))
     assert eight is not None
     assert mig is not None
     assert eight["Count"] == 8
