@@ -88,10 +88,9 @@ class StoredCoordination:
 
     async def changed(self, prefix: str, index: int, wait_s: float) -> Snapshot:
         deadline_s, pause_s = time.monotonic() + wait_s, _LOOK_S[0]
-        while (now := await self._do(_index)) == index and time.monotonic() < deadline_s:
+        while await self._do(_index) == index and time.monotonic() < deadline_s:
             await asyncio.sleep(min(pause_s, max(deadline_s - time.monotonic(), 0)))
             pause_s = min(pause_s * 2, _LOOK_S[1])
-        del now
         return await self.snapshot(prefix)
 
     async def commit(self, changes: Sequence[Change]) -> bool:

@@ -24,8 +24,6 @@ from horde_agents.runtime.logs import get_logger
 
 #: Seconds to wait for the miner to acknowledge the final report.
 _ACK_S: Final = 60.0
-#: The same when the executor has been told to end.
-_ACK_STOPPING_S: Final = 2.0
 #: The same, when the executor has been told to stop.
 _LAST_ACK_S: Final = 3.0
 #: Seconds an idle executor waits for its miner to let it go.

@@ -52,9 +52,6 @@ PACKED = [
 ]
 
 
-SPOILT = st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255))
-
-
 @settings(max_examples=400, deadline=None)
 @given(
     archive=st.sampled_from(PACKED),
