@@ -55,7 +55,7 @@ class LeaseMarks:
             if unwritten:
                 await self._look_again()
 
-    async def sweep(self, is_open: Callable[[str], object]) -> None:
+    async def sweep(self, is_open: Callable[[str], bool]) -> None:
         """Take away, for ever, marks of ours whose attempt is not open: it ended with a miner of before."""
         with self.view.changes() as changed:
             while True:
@@ -64,10 +64,10 @@ class LeaseMarks:
                         await self._take_away(slot.slot_id, is_open)
                 await next_change(changed, _SWEEP_S)
 
-    def _is_stale(self, slot: Slot, is_open: Callable[[str], object]) -> bool:
+    def _is_stale(self, slot: Slot, is_open: Callable[[str], bool]) -> bool:
         return bool(slot.job_uuid) and slot.owner == self.member().hotkey and not is_open(slot.job_uuid)
 
-    async def _take_away(self, slot_id: str, is_open: Callable[[str], object]) -> None:
+    async def _take_away(self, slot_id: str, is_open: Callable[[str], bool]) -> None:
         try:
             slot, index = await self.view.slot_now(slot_id)
             if slot is not None and self._is_stale(slot, is_open):

@@ -59,7 +59,7 @@ class SharedPlacement:
         return cls(view, membership, LeaseMarks(view, member), choreographer, member)
 
     def start(
-        self, supervisor: Supervisor, own_slots: OwnSlotRecords | None, is_open: Callable[[str], object]
+        self, supervisor: Supervisor, own_slots: OwnSlotRecords | None, is_open: Callable[[str], bool]
     ) -> None:
         """Start the loops; ``own_slots`` registers slots that no keeper does, ``is_open`` knows attempts."""
         supervisor.keep("placement", self.view.follow)
