@@ -89,8 +89,8 @@ async def running_miner(settings: MinerSettings) -> AsyncIterator[RunningMiner]:
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.database_url))
         supervisor = await stack.enter_async_context(supervised())
-        shares = bool(settings.consul_urls or settings.placement_file)
-        slots = Slots({} if shares else dict(pool.slots()), is_fixed=not shares)
+        is_fixed = not settings.shares_slots
+        slots = Slots(dict(pool.slots()) if is_fixed else {}, is_fixed=is_fixed)
         parts = MinerParts(settings, signer, store, supervisor, ReceiptBook(store, signer), slots)
         attempts, validators = Attempts(parts), Validators(parts)
         offers = Offers(parts, attempts)

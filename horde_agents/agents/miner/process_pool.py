@@ -30,7 +30,7 @@ class ProcessPool:
 
     def __init__(self, settings: MinerSettings) -> None:
         node, kept_by = os.uname().nodename, ""
-        if settings.placement_file or settings.consul_urls:
+        if settings.shares_slots:
             # several miners of this machine keep slots, and no two of them the same
             hotkey = KeypairSigner.from_hotkey_file(settings.hotkey_file).hotkey
             kept_by = f"{hotkey[-6:]}-"

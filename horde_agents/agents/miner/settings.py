@@ -54,7 +54,8 @@ class MinerSettings(AgentSettings):
         default_factory=list, description="Hotkeys served besides the chain's validators."
     )
     pool: str = Field(
-        default="process", description="'process', or 'package.module:Class' of an executor pool."
+        default="process",
+        description="'process', 'nomad', or 'package.module:Class' of an executor pool of one's own.",
     )
     slots: dict[str, int] = Field(
         default_factory=lambda: {"always_on.test": 1},
@@ -143,10 +144,15 @@ class MinerSettings(AgentSettings):
     )
     log_level: str = Field(default="info", description="debug, info, warning or error.")
 
+    @property
+    def shares_slots(self) -> bool:
+        """Whether other UIDs of the horde share this miner's slots."""
+        return bool(self.consul_urls or self.placement_file)
+
     @model_validator(mode="after")
     def _nomad_is_complete(self) -> Self:
         if self.pool == "nomad" and not self.nomad_urls:
             raise ValueError("pool 'nomad' needs nomad_urls: where Nomad is")
-        if self.pool == "nomad" and not (self.consul_urls or self.placement_file):
-            raise ValueError("pool 'nomad' needs consul_urls: where placement is kept")
+        if self.pool == "nomad" and not self.shares_slots:
+            raise ValueError("pool 'nomad' needs consul_urls (or placement_file): where placement is kept")
         return self
