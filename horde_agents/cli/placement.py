@@ -142,8 +142,8 @@ async def _dance(horde: SharedHorde, wait_s: float) -> _Danced:
     led_s = begun_s
     while state.dance_wanted:
         now_s = clock.monotonic_s()
-        leader, session = state.roles.get(CHOREOGRAPHER, ("", None))
-        led_s = now_s if session else led_s
+        leader = state.who_has(CHOREOGRAPHER)
+        led_s = led_s if leader is None else now_s
         if now_s - led_s > min(_PATIENCE_S, wait_s):
             await horde.order(lambda known: _withdrawn(known, horde))
             raise OrderRefused(
@@ -152,7 +152,7 @@ async def _dance(horde: SharedHorde, wait_s: float) -> _Danced:
             )
         if now_s - begun_s > wait_s:
             raise OrderRefused(_too_late(state, wait_s))
-        _progress(f"waiting for choreographer {short(leader)}" if session else "waiting for a choreographer")
+        _progress(f"waiting for choreographer {short(leader)}" if leader else "waiting for a choreographer")
         state = await horde.next_state(state, _LOOK_S)
     _progress("")
     moved = sum(

@@ -5,7 +5,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from horde_agents.placement.dance import clashes
-from horde_agents.placement.records import HordeState, MoveRecord, PoolWish, Slot, SlotState
+from horde_agents.placement.records import (
+    CHOREOGRAPHER,
+    KEEPER,
+    HordeState,
+    MoveRecord,
+    PoolWish,
+    Slot,
+    SlotState,
+)
 
 #: One cell a slot; the legend below the picture says what they mean.
 _CELLS: Final = {
@@ -43,8 +51,8 @@ def picture_json(horde: str, state: HordeState) -> dict[str, Any]:
         "horde": horde,
         "slots": list(state.slots.values()),
         "members": list(state.members.values()),
-        "roles": {role: name for role, (name, session) in state.roles.items() if session},
-        "drained": sorted(hotkey for hotkey, wish in state.uid_wishes.items() if wish.drained),
+        "roles": {role: name for role in state.roles if (name := state.who_has(role)) is not None},
+        "drained": sorted(filter(state.is_drained, state.uid_wishes)),
         "main_hotkey": state.main_hotkey,
         "last_dance_cycle": state.last_dance_cycle,
         "dance_wanted": state.dance_wanted,
@@ -95,10 +103,10 @@ def pool_lines(state: HordeState) -> Iterator[str]:
 
 
 def _roles(state: HordeState) -> Iterator[str]:
-    for role in ("choreographer", "keeper"):
-        name, session = state.roles.get(role, ("", None))
-        if session or role == "choreographer":
-            yield f"{role} {short(name) if session else 'none'}"
+    for role in (CHOREOGRAPHER, KEEPER):
+        name = state.who_has(role)
+        if name is not None or role == CHOREOGRAPHER:
+            yield f"{role} {'none' if name is None else short(name)}"
     if state.main_hotkey:
         yield f"main hotkey {short(state.main_hotkey.hotkey)} of cycle {state.main_hotkey.cycle}"
     if state.last_dance_cycle >= 0:
@@ -117,7 +125,7 @@ def _miners(state: HordeState) -> Iterator[str]:
         notes = [] if member or not hotkey else ["away"]
         if member and not member.may_dance:
             notes.append("does not dance")
-        if hotkey in state.uid_wishes and state.uid_wishes[hotkey].drained:
+        if state.is_drained(hotkey):
             notes.append("drained")
         cells = "".join(_CELLS[slot.state] for slot in sorted(slots, key=_order)[:_MOST_CELLS])
         more = f" +{len(slots) - _MOST_CELLS}" if len(slots) > _MOST_CELLS else ""

@@ -163,8 +163,7 @@ def _class_dance(
 
 
 def _targets(state: HordeState) -> list[Member]:
-    drained = {hotkey for hotkey, wish in state.uid_wishes.items() if wish.drained}
-    return [state.members[hotkey] for hotkey in sorted(state.members) if hotkey not in drained]
+    return [state.members[hotkey] for hotkey in sorted(state.members) if not state.is_drained(hotkey)]
 
 
 def _why_homeless(slot: Slot, state: HordeState, gone: set[str]) -> Why | None:
@@ -176,8 +175,7 @@ def _why_homeless(slot: Slot, state: HordeState, gone: set[str]) -> Why | None:
         return Why.NEW
     if slot.pinned or slot.owner not in state.members:
         return None
-    wish = state.uid_wishes.get(slot.owner)
-    return Why.DRAINED if wish is not None and wish.drained else None
+    return Why.DRAINED if state.is_drained(slot.owner) else None
 
 
 def _by_class(slots: Iterable[Slot]) -> dict[str, list[Slot]]:

@@ -57,8 +57,7 @@ def drain(state: HordeState, keys: Keys, hotkey: str, *, drained: bool) -> Seque
     key = keys.uid(hotkey)
     index = state.indices.get(key, 0)
     if drained:
-        is_so = hotkey in state.uid_wishes and state.uid_wishes[hotkey].drained
-        return [] if is_so else [Put(key, as_json(UidWish(drained=True)), index)]
+        return [] if state.is_drained(hotkey) else [Put(key, as_json(UidWish(drained=True)), index)]
     return [Delete(key, index)] if index else []
 
 
@@ -112,7 +111,7 @@ def why_nothing_danced(state: HordeState) -> str:
     dancers = [
         hotkey
         for hotkey, member in state.members.items()
-        if member.may_dance and not (hotkey in state.uid_wishes and state.uid_wishes[hotkey].drained)
+        if member.may_dance and not state.is_drained(hotkey)
     ]
     if not state.slots:
         return "the horde has no slots"

@@ -146,6 +146,16 @@ class HordeState:
     indices: Mapping[str, int] = field(default_factory=dict)
     entries: Mapping[str, Entry] = field(default_factory=dict, repr=False)
 
+    def who_has(self, role: str) -> str | None:
+        """The hotkey of the miner that holds ``role`` now; none while nobody does."""
+        name, session = self.roles.get(role, ("", None))
+        return name if session else None
+
+    def is_drained(self, hotkey: str) -> bool:
+        """Whether an operator drains this UID."""
+        wish = self.uid_wishes.get(hotkey)
+        return wish is not None and wish.drained
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:

@@ -42,8 +42,8 @@ def _by_uid(state: HordeState) -> list[Member]:
 
 
 def _role(role: str, state: HordeState) -> Finding:
-    name, session = state.roles.get(role, ("", None))
-    if session is not None:
+    name = state.who_has(role)
+    if name is not None:
         return fine(role, short(name))
     return wrong(
         role,

@@ -68,8 +68,8 @@ class Sight:
     async def who_is(self, role: str) -> str | None:
         """The name of the miner that has ``role``."""
         state = await self.placement()
-        hotkey, session = state.roles.get(role, ("", None))
-        return self.name_of(hotkey) if session else None
+        hotkey = state.who_has(role)
+        return None if hotkey is None else self.name_of(hotkey)
 
     def name_of(self, hotkey: str) -> str:
         """An agent's name by its hotkey."""

@@ -113,8 +113,7 @@ class Shared:
 
     async def choreographer(self) -> str | None:
         """Who has the role; none while nobody has."""
-        name, session = (await self.state()).roles.get(CHOREOGRAPHER, ("", None))
-        return name if session else None
+        return (await self.state()).who_has(CHOREOGRAPHER)
 
     async def any_choreographer(self) -> str:
         """Wait until somebody has the role."""

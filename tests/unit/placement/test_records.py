@@ -66,6 +66,12 @@ def test_role_is_held_by_the_session_of_its_lock() -> None:
     held = Entry("A", 4, Session("s"))
     state = read_state(KEYS, Snapshot(9, {KEYS.role("choreographer"): held}))
     assert state.roles == {"choreographer": ("A", "s")}
+    assert (state.who_has("choreographer"), state.who_has("keeper")) == ("A", None)
+
+
+def test_nobody_has_a_role_whose_lock_was_released() -> None:
+    state = read_state(KEYS, Snapshot(9, {KEYS.role("choreographer"): Entry("A", 5)}))
+    assert state.who_has("choreographer") is None
 
 
 @pytest.mark.parametrize(

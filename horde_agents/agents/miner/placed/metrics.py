@@ -68,8 +68,7 @@ def _fill(families: dict[str, GaugeMetricFamily | CounterMetricFamily], shared: 
         add("holders", report.holders, name)
         add("holders_waiting", report.waiting, name)
     for role in (CHOREOGRAPHER, KEEPER):
-        holder, session = state.roles.get(role, ("", None))
-        add("role", float(session is not None and holder == me), role)
+        add("role", float(state.who_has(role) == me), role)
     if view.read_at_s:
         add("placement_age_seconds", monotonic_s() - view.read_at_s)
     add("placement_trouble", float(view.trouble is not None))
