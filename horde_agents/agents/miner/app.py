@@ -151,8 +151,7 @@ async def _serve_executors(
         loops = await stack.enter_async_context(supervised())  # ends before what they use is closed
         own_slots = OwnSlotRecords(view, pool.slots()) if access is None else None
         parts.shared.start(loops, own_slots, attempts.is_open)
-        on_demand = access.on_demand if access else None
-        horde = HordeLink(parts.shared, str(address), attempts, parts.slots, on_demand)
+        horde = HordeLink(parts.shared, str(address), attempts, parts.slots)
     await stack.enter_async_context(pool.running(_PoolLink(settings, address, secret, horde)))
     return port, door.refused
 

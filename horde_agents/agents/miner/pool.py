@@ -7,16 +7,13 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
+from horde_agents.agents.miner.attempts import Attempts
+from horde_agents.agents.miner.placed.shared import SharedPlacement
 from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.agents.miner.slots import Slots
 from horde_agents.protocol.miner_address import MinerAddress
-
-if TYPE_CHECKING:
-    from horde_agents.agents.miner.attempts import Attempts
-    from horde_agents.agents.miner.nomad.on_demand import OnDemandHolders
-    from horde_agents.agents.miner.placed.shared import SharedPlacement
 
 #: The pools that come with Horde, by their short names.
 _SHIPPED: Final = {
@@ -37,13 +34,15 @@ class HolderPlan:
 
 @dataclass(frozen=True, slots=True)
 class HordeLink:
-    """What the miner gives a pool whose holders serve every miner of its horde."""
+    """What the miner gives a pool whose holders serve every miner of its horde.
 
-    shared: "SharedPlacement"
+    ``address`` is where this miner takes executors in.
+    """
+
+    shared: SharedPlacement
     address: str
-    attempts: "Attempts"
+    attempts: Attempts
     slots: Slots
-    on_demand: "OnDemandHolders | None" = None
 
 
 class PoolLink(Protocol):

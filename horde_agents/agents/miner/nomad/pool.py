@@ -46,6 +46,7 @@ class NomadPool:
         self._nomad = Nomad(nomad_address(settings), settings.nomad_namespace)
         job_file = holder_job_file(settings.holder_job_file)
         self._jobs = HolderJobs(self._nomad, job_file, holder_variables(settings))
+        self._on_demand: OnDemandHolders | None = None
 
     def slots(self) -> Mapping[str, str]:
         """None by name: which there are is Nomad's to say."""
@@ -53,40 +54,26 @@ class NomadPool:
 
     def access(self, attempts: Attempts) -> NomadAccess:
         """How holders prove what they are, and how one is started for an attempt."""
-        on_demand = OnDemandHolders(self._nomad, self._jobs, self._settings.horde, attempts)
-        return NomadAccess(HolderTokens(self._nomad), on_demand)
+        self._on_demand = OnDemandHolders(self._nomad, self._jobs, self._settings.horde, attempts)
+        return NomadAccess(HolderTokens(self._nomad), self._on_demand)
 
     @asynccontextmanager
     async def running(self, link: PoolLink) -> AsyncIterator[None]:
         """Keep holders in this miner's turn as the keeper; they go on when it ends."""
-        horde = link.horde
+        horde, on_demand = link.horde, self._on_demand
         assert horde is not None, "the settings refuse a Nomad pool without a shared placement"
+        assert on_demand is not None, "the miner asks for access before it opens its door"
         warm, at_once = self._counts()
         settings, shared = self._settings, horde.shared
         keeper = Keeper(self._nomad, shared.view, self._jobs, settings.horde, settings.nomad_node_pool, warm)
         try:
             async with supervised() as loops:
-                if horde.on_demand is not None:
-                    self._open_on_demand(horde.on_demand, horde, loops, at_once)
+                _open_on_demand(on_demand, horde, loops, at_once)
                 loops.keep("keeper", lambda: shared.membership.hold(KEEPER, keeper.work))
                 loops.keep("vacated slots", lambda: end_vacated(shared.view, horde.attempts))
                 yield
         finally:
             await self._nomad.close()
-
-    def _open_on_demand(
-        self, holders: OnDemandHolders, horde: HordeLink, loops: Supervisor, at_once: Mapping[str, int]
-    ) -> None:
-        view = horde.shared.view
-        holders.open(horde.address, loops.spawn)
-        loops.spawn("jobs of holders on demand", holders.prepare(at_once))
-        for seat in holders.seats(at_once):
-            horde.slots.add_seat(seat)
-
-        def members() -> list[str]:
-            return [member.address for member in view.state.members.values()]
-
-        loops.keep("holders on demand", lambda: holders.sweep(members))
 
     def _counts(self) -> tuple[dict[str, int], dict[str, int]]:
         """Holders to keep, and attempts at once without one, by class."""
@@ -111,3 +98,14 @@ def nomad_address(settings: MinerSettings) -> ClusterAddress:
         settings.nomad_certificate_file,
         settings.nomad_key_file,
     )
+
+
+def _open_on_demand(
+    holders: OnDemandHolders, horde: HordeLink, loops: Supervisor, at_once: Mapping[str, int]
+) -> None:
+    view = horde.shared.view
+    holders.open(horde.address, loops.spawn)
+    loops.spawn("jobs of holders on demand", holders.prepare(at_once))
+    for seat in holders.seats(at_once):
+        horde.slots.add_seat(seat)
+    loops.keep("holders on demand", lambda: holders.sweep(view.addresses))

@@ -81,7 +81,7 @@ class SharedSlots:
         return isinstance(self._by_record(slot, badge, hello), Serve)
 
     def addresses(self) -> list[str]:
-        return [member.address for member in self.view.state.members.values()]
+        return self.view.addresses()
 
     def on_change(self, told: Callable[[], Awaitable[None]]) -> None:
         self.view.on_change(told)

@@ -43,6 +43,10 @@ class PlacementView:
         """Call ``told`` after every change; changes in the meantime of a call are told together."""
         self._told.append(told)
 
+    def addresses(self) -> list[str]:
+        """Where the miners that live take executors in."""
+        return [member.address for member in self.state.members.values()]
+
     async def follow(self) -> None:
         """Keep the picture fresh for ever; those who are told of it never hold it up."""
         async with asyncio.TaskGroup() as group:
