@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from horde_agents.agents.miner.nomad.holder_jobs import class_variables
 from horde_agents.jobs.classes import CATALOGUE
-from horde_agents.testing.consul_server import ServerNotUp, ServerProcess, free_ports
+from horde_agents.testing.server_process import ServerNotUp, ServerProcess, free_ports
 from tools.nomad_specs import FOLDER, NAMES, example_file, spec_file, words
 from tools.setup.servers import NOMAD, program
 

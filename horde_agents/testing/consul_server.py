@@ -1,8 +1,6 @@
 """Real Consul servers on loopback ports, for the cluster demo and for tests."""
 
 import json
-import ssl
-import subprocess
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -10,30 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from horde_agents.testing.certificates import Certificates
 from horde_agents.testing.server_process import ServerNotUp, ServerProcess, free_ports
 
-__all__ = [
-    "Certificates",
-    "ConsulServer",
-    "ServerNotUp",
-    "ServerProcess",
-    "consul_certificates",
-    "consul_cluster",
-    "free_ports",
-]
-
 _READY_S: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Certificates:
-    """An authority, and what it signed for a server and for a client."""
-
-    ca: Path
-    server: Path
-    server_key: Path
-    client: Path
-    client_key: Path
 
 
 @dataclass(slots=True)
@@ -106,19 +84,13 @@ class ConsulServer:
         return self._get(f"/v1/catalog/node/{self.name}") is not None
 
     def _get(self, path: str) -> Any:  # noqa: ANN401  (JSON; None without an answer)
+        trust = self.certificates.trust() if self.certificates else None
         request = urllib.request.Request(self.url + path, headers={"X-Consul-Token": self.management_token})
         try:
-            with urllib.request.urlopen(request, timeout=2, context=self._trust()) as reply:
+            with urllib.request.urlopen(request, timeout=2, context=trust) as reply:
                 return json.loads(reply.read())
         except OSError:
             return None
-
-    def _trust(self) -> ssl.SSLContext | None:
-        if self.certificates is None:
-            return None
-        context = ssl.create_default_context(cafile=str(self.certificates.ca))
-        context.load_cert_chain(self.certificates.client, self.certificates.client_key)
-        return context
 
     def _config(self) -> dict[str, Any]:
         return {
@@ -170,17 +142,3 @@ def consul_cluster(program: Path, folder: Path, count: int) -> list[ConsulServer
     for server in servers:
         server.joins = [f"127.0.0.1:{other.ports['serf_lan']}" for other in servers if other is not server]
     return servers
-
-
-def consul_certificates(program: Path, folder: Path) -> Certificates:
-    """A new authority in ``folder``, and certificates of it for ``dc1``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for words in (["ca", "create"], ["cert", "create", "-server", "-dc=dc1"], ["cert", "create", "-client"]):
-        subprocess.run([program, "tls", *words], cwd=folder, check=True, capture_output=True)
-    return Certificates(
-        folder / "consul-agent-ca.pem",
-        folder / "dc1-server-consul-0.pem",
-        folder / "dc1-server-consul-0-key.pem",
-        folder / "dc1-client-consul-0.pem",
-        folder / "dc1-client-consul-0-key.pem",
-    )

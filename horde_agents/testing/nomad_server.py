@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from horde_agents.testing.consul_server import Certificates
+from horde_agents.testing.certificates import Certificates
 from horde_agents.testing.server_process import ServerNotUp, ServerProcess, free_ports
 
 NODE_POOL: Final = "horde-gpu"
@@ -126,7 +126,8 @@ class NomadServer:
 
     def ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401  (JSON)
         """Ask it as its operator; ``None`` without a good answer."""
-        return _ask(method, self.url + path, body, self.management_token, self._trust())
+        trust = self.certificates.trust() if self.certificates else None
+        return _ask(method, self.url + path, body, self.management_token, trust)
 
     @property
     def rpc_address(self) -> str:
@@ -154,13 +155,6 @@ class NomadServer:
               verify_https_client    = true
             }}
         """
-
-    def _trust(self) -> ssl.SSLContext | None:
-        if self.certificates is None:
-            return None
-        context = ssl.create_default_context(cafile=str(self.certificates.ca))
-        context.load_cert_chain(self.certificates.client, self.certificates.client_key)
-        return context
 
 
 @dataclass(slots=True)
@@ -312,20 +306,6 @@ def wait_until_idle(server: NomadServer) -> None:
         if time.monotonic() > deadline_s:
             raise ServerNotUp(f"allocations of {server.url} have not ended after {_END_JOBS_S:.0f} s")
         time.sleep(0.05)
-
-
-def nomad_certificates(program: Path, folder: Path) -> Certificates:
-    """A new authority in ``folder``, and certificates of it for the region ``global``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for words in (["ca", "create"], ["cert", "create", "-server"], ["cert", "create", "-client"]):
-        subprocess.run([program, "tls", *words], cwd=folder, check=True, capture_output=True)
-    return Certificates(
-        folder / "nomad-agent-ca.pem",
-        folder / "global-server-nomad.pem",
-        folder / "global-server-nomad-key.pem",
-        folder / "global-client-nomad.pem",
-        folder / "global-client-nomad-key.pem",
-    )
 
 
 def _agent(program: Path, folder: Path, env: Mapping[str, str] | None = None) -> ServerProcess:

@@ -12,7 +12,8 @@ import pytest
 
 from horde_agents.clients.cluster_http import ClusterAddress
 from horde_agents.clients.consul_connection import ConsulConnection
-from horde_agents.testing.consul_server import ConsulServer, consul_certificates, consul_cluster
+from horde_agents.testing.certificates import consul_certificates
+from horde_agents.testing.consul_server import ConsulServer, consul_cluster
 from tools.setup.places import ROOT
 
 MINER_POLICY = ROOT / "consul" / "policies" / "miner.policy.hcl"

@@ -19,7 +19,7 @@ from horde_agents.placement.coordination import (
     Put,
 )
 from horde_agents.placement.records import Keys
-from horde_agents.testing.consul_server import consul_certificates
+from horde_agents.testing.certificates import consul_certificates
 from tests.contract.consul.conftest import Secured, until
 
 

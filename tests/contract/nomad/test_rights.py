@@ -11,7 +11,8 @@ import pytest
 
 from horde_agents.clients.cluster_http import ClusterAddress, ServerAway, ServerDenied, ServerRefused
 from horde_agents.clients.nomad import Nomad
-from horde_agents.testing.nomad_server import NomadServer, nomad_certificates
+from horde_agents.testing.certificates import nomad_certificates
+from horde_agents.testing.nomad_server import NomadServer
 from tests.contract.nomad.conftest import script_job, until
 from tools.setup.places import ROOT
 

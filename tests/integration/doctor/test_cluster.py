@@ -18,8 +18,9 @@ from horde_agents.clients.nomad import Nomad
 from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.placement.coordination import Put
 from horde_agents.placement.records import Keys, Member, Slot, SlotState, as_json
-from horde_agents.testing.consul_server import ConsulServer, free_ports
+from horde_agents.testing.consul_server import ConsulServer
 from horde_agents.testing.nomad_server import FakeGpu, GpuNodeAgent, NomadServer
+from horde_agents.testing.server_process import free_ports
 from tests.integration.doctor.conftest import Doctor, LockedNomad
 from tools.setup.places import ROOT
 

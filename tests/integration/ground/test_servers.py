@@ -3,7 +3,6 @@
 import http.server
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from horde_agents.testing.server_process import free_ports
 from tools.setup.docker_daemon import forget_dead
 from tools.setup.places import ROOT
 
@@ -62,19 +62,12 @@ def _set_up(cache: Path, *program: str, port: int) -> subprocess.CompletedProces
     return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 _START = "from tools.setup.registry import *; ensure_registry(); assert registry_answers()"
 _STOP = "from tools.setup.registry import *; print(stop_registry(), registry_answers())"
 
 
 def test_registry_is_started_found_again_replaced_after_a_kill_and_stopped(tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_ports(1)[0]
     pid_path = tmp_path / "horde" / "registry.pid"
     try:
         assert _set_up(tmp_path, _START, port=port).returncode == 0

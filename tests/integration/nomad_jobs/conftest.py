@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from horde_agents.testing.consul_server import ConsulServer, ServerProcess, free_ports
+from horde_agents.testing.consul_server import ConsulServer
+from horde_agents.testing.server_process import ServerProcess, free_ports
 from tools.setup.servers import CONSUL, FAKE_GPUS, NOMAD, program
 
 GPUS = [

@@ -28,7 +28,7 @@ from horde_agents.placement.records import Slot
 from horde_agents.protocol.miner_address import MinerAddress
 from horde_agents.protocol.miner_executor import PATH
 from horde_agents.protocol.signing import KeypairSigner
-from horde_agents.testing.consul_server import free_ports
+from horde_agents.testing.server_process import free_ports
 from horde_agents.testing.wallets import hotkey_file
 from tests.integration.miner.conftest import OTHER, VALIDATOR, Miner, Peer
 from tests.integration.placement.conftest import CLASS, Shared, eventually, miner_settings
