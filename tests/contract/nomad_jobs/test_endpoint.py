@@ -3,21 +3,21 @@
 import json
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from horde_agents.agents.miner.nomad.holder_jobs import class_variables
+from horde_agents.agents.miner.nomad.holder_jobs import class_variables, variable_file
 from horde_agents.jobs.classes import CATALOGUE
+from horde_agents.testing.nomad_server import NomadServer
 from tools import check_jobs
 from tools.nomad_specs import parsed, spec_file
 
 
 @pytest.fixture(scope="module")
 def nomad_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with check_jobs.nomad_server(tmp_path_factory.mktemp("nomad")) as url:
-        yield url
+    with check_jobs.nomad_server(tmp_path_factory.mktemp("nomad")) as server:
+        yield server.url
 
 
 def sent(url: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -30,8 +30,8 @@ def sent(url: str, body: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["always_on.test", "always_on.gpu.a100-80gb.x4", "always_on.mig.h100-20gb"])
 def test_server_makes_the_same_holder_as_the_command_line(nomad_url: str, name: str) -> None:
     given = class_variables(CATALOGUE[name])
-    lines = "\n".join(f"{variable} = {json.dumps(value)}" for variable, value in given.items())
-    body = {"JobHCL": spec_file("holder").read_text(), "Variables": lines, "Canonicalize": True}
+    variables = variable_file(given)
+    body = {"JobHCL": spec_file("holder").read_text(), "Variables": variables, "Canonicalize": True}
     job = sent(f"{nomad_url}/v1/jobs/parse", body)
     by_command = parsed("holder", given)
     assert job["ID"] == by_command["ID"]
@@ -54,8 +54,8 @@ def test_check_of_the_jobs_passes(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_check_names_the_job_that_nomad_refuses(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check_jobs, "_NODE_POOL", "another")
+    monkeypatch.setattr(NomadServer, "make_node_pool", lambda _server: None)
     assert check_jobs.main() == 1
     assert 'job "gpu-probe" is in nonexistent node pool "horde-gpu"' in capsys.readouterr().out
