@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 import pytest
 
 from horde_agents.testing.consul_server import ConsulServer
+from horde_agents.testing.nomad_server import NomadServer
 from horde_agents.testing.server_process import ServerProcess, free_ports
 from tools.setup.servers import CONSUL, FAKE_GPUS, NOMAD, program
 
@@ -43,7 +43,6 @@ plugin "docker" {
 }
 plugin "horde-fake-gpus" {}
 """
-SERVER = {"enabled": True, "bootstrap_expect": 1, "raft_multiplier": 1}
 #: Consul's management token in these tests.
 TOKEN = str(uuid.uuid4())
 T = TypeVar("T")
@@ -112,8 +111,7 @@ def until(condition: Callable[[], T | None], what: str, wait_s: float = 60) -> T
 @pytest.fixture(scope="session")
 def locked_consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
     """A Consul that refuses whoever has no token."""
-    acl = {"enabled": True, "default_policy": "deny", "tokens": {"initial_management": TOKEN, "agent": TOKEN}}
-    server = ConsulServer(program(CONSUL), tmp_path_factory.mktemp("consul"), extra={"acl": acl})
+    server = ConsulServer(program(CONSUL), tmp_path_factory.mktemp("consul"), management_token=TOKEN)
     server.start()
     try:
         server.wait_ready()
@@ -129,54 +127,57 @@ def gpu_node(locked_consul: ConsulServer) -> Iterator[GpuNode]:
         folder = Path(name)
         (folder / "gpus.json").write_text(json.dumps(GPUS))
         (folder / "plugins.hcl").write_text(PLUGINS)
-        (http, rpc, serf), (own, *others) = free_ports(3), free_ports(3)
-        node = GpuNode(f"http://127.0.0.1:{http}")
-        server = _agent(folder, "server", (http, rpc, serf), locked_consul, {"server": SERVER})
-        client = _agent(folder, "client", (own, *others), locked_consul, {"client": _client(rpc)})
+        server = NomadServer(program(NOMAD), folder / "server", extra=_consul_of_server(locked_consul))
+        node = GpuNode(server.url)
+        client = _client(folder, locked_consul, server.rpc_address)
         try:
             server.start()
-            # a client that comes before the keys is refused, and waits half a minute before it tries again
-            until(lambda: _has_keys(node, server), f"a server with keys; see {server.log}")
+            server.wait_ready()
             _let_jobs_log_in(locked_consul, node)
             client.start()
             until(lambda: _is_fit(node, client), f"a gpu node; see {client.log}")
             yield node
             _empty(node)
         finally:
-            client.stop(signal.SIGKILL)
-            server.stop(signal.SIGKILL)
+            client.kill()
+            server.process.kill()
             _unmount(folder)
 
 
-def _agent(
-    folder: Path, name: str, ports: tuple[int, ...], consul: ConsulServer, role: dict[str, Any]
-) -> ServerProcess:
+def _consul_of_server(consul: ConsulServer) -> str:
+    return f"""
+        consul {{
+          address = "{consul.url.removeprefix("http://")}"
+          token   = "{TOKEN}"
+        }}
+    """
+
+
+def _client(folder: Path, consul: ConsulServer, server_address: str) -> ServerProcess:
+    """A gpu node that runs containers, too, and whose services Consul shows."""
+    names = ("http", "rpc", "serf")
     config = {
         "name": "gpu-node",
         "bind_addr": "127.0.0.1",
-        "advertise": dict.fromkeys(("http", "rpc", "serf"), "127.0.0.1"),
-        "data_dir": str(folder / name),
+        "advertise": dict.fromkeys(names, "127.0.0.1"),
+        "data_dir": str(folder / "client"),
         "plugin_dir": str(program(FAKE_GPUS).parent),
-        "ports": dict(zip(("http", "rpc", "serf"), ports, strict=True)),
+        "ports": dict(zip(names, free_ports(len(names)), strict=True)),
         "disable_update_check": True,
         "consul": {"address": consul.url.removeprefix("http://"), "token": TOKEN},
-        **role,
+        "client": {
+            "enabled": True,
+            "node_pool": "horde-gpu",
+            "servers": [server_address],
+            "host_network": [{"loopback": {"cidr": "127.0.0.0/8"}}],
+            "max_kill_timeout": "2m",
+            "options": {"fingerprint.denylist": "env_aws,env_gce,env_azure,env_digitalocean"},
+        },
     }
-    (folder / f"{name}.json").write_text(json.dumps(config))
-    files = [f"-config={folder / file}" for file in (f"{name}.json", "plugins.hcl")]
+    (folder / "client.json").write_text(json.dumps(config))
+    files = [f"-config={folder / file}" for file in ("client.json", "plugins.hcl")]
     environment = {"HORDE_FAKE_GPUS": str(folder / "gpus.json")}
-    return ServerProcess([str(program(NOMAD)), "agent", *files], folder / f"{name}.log", environment)
-
-
-def _client(server_port: int) -> dict[str, Any]:
-    return {
-        "enabled": True,
-        "node_pool": "horde-gpu",
-        "servers": [f"127.0.0.1:{server_port}"],
-        "host_network": [{"loopback": {"cidr": "127.0.0.0/8"}}],
-        "max_kill_timeout": "2m",
-        "options": {"fingerprint.denylist": "env_aws,env_gce,env_azure,env_digitalocean"},
-    }
+    return ServerProcess([str(program(NOMAD)), "agent", *files], folder / "client.log", environment)
 
 
 def _let_jobs_log_in(consul: ConsulServer, node: GpuNode) -> None:
@@ -191,11 +192,6 @@ def _let_jobs_log_in(consul: ConsulServer, node: GpuNode) -> None:
     ]
     environment = {**os.environ, "CONSUL_HTTP_ADDR": consul.url, "CONSUL_HTTP_TOKEN": TOKEN}
     subprocess.run(command, env=environment, check=True, capture_output=True)
-
-
-def _has_keys(node: GpuNode, server: ServerProcess) -> bool:
-    server.check_runs()
-    return bool(json.loads(node.text("GET", ".well-known/jwks.json"))["keys"])
 
 
 def _is_fit(node: GpuNode, client: ServerProcess) -> bool:
