@@ -13,7 +13,7 @@ import aiohttp
 import typer
 
 from horde_agents.agents.miner.settings import MinerSettings
-from horde_agents.cli.checks.finding import Finding
+from horde_agents.cli.checks.finding import Finding, fine, wrong
 from horde_agents.clients.docker import DockerEngine, EngineFault
 from horde_agents.jobs.classes import ClassesWrong, add_classes
 from horde_agents.protocol.signing import KeypairSigner, WalletUnreadable
@@ -69,7 +69,7 @@ async def _of_miner(config: Path) -> AsyncIterator[Finding]:
         settings = load_settings(MinerSettings, "miner", config)
         add_classes(settings.class_file)
     except (SettingsWrong, ClassesWrong) as error:
-        yield Finding("settings", False, str(error))
+        yield wrong("settings", str(error))
         return
     yield await _hotkey(settings.hotkey_file)
     if settings.operator_port:
@@ -88,7 +88,7 @@ async def _executors(operator: str) -> AsyncIterator[Finding]:
     status, text = await _get(f"http://{operator}/executors")
     for refused in json.loads(text)["refused"] if status == 200 else ():
         who = f"executor {refused['slot_id'] or 'of an unknown slot'} at {refused['peer']}"
-        yield Finding("refused", False, f"{who}, {refused['ago_s']:.0f} s ago: {refused['why']}")
+        yield wrong("refused", f"{who}, {refused['ago_s']:.0f} s ago: {refused['why']}")
 
 
 def _bound(check: Callable[[str], Awaitable[Finding]], address: str) -> Callable[[], Awaitable[Finding]]:
@@ -97,50 +97,51 @@ def _bound(check: Callable[[str], Awaitable[Finding]], address: str) -> Callable
 
 async def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
-    fine = sys.version_info >= _OLDEST
-    return Finding("Python", fine, version if fine else f"{version}; install 3.11 or newer")
+    if sys.version_info < _OLDEST:
+        return wrong("Python", f"{version}; install 3.11 or newer")
+    return fine("Python", version)
 
 
 async def _disk() -> Finding:
     free = shutil.disk_usage("/var/lib/docker" if Path("/var/lib/docker").exists() else "/").free
     text = f"{free / 1024**3:.0f} GiB free for images and jobs"
-    return Finding("disk", free >= _FREE_BYTES, text if free >= _FREE_BYTES else f"{text}; free up to 10 GiB")
+    return wrong("disk", f"{text}; free up to 10 GiB") if free < _FREE_BYTES else fine("disk", text)
 
 
 async def _docker() -> Finding:
     try:
         await DockerEngine().labelled({"horde.doctor": "none"})
     except EngineFault as error:
-        return Finding("Docker", False, f"{error!s:.160} Start it: systemctl start docker")
-    return Finding("Docker", True, "the daemon answers")
+        return wrong("Docker", f"{error!s:.160} Start it: systemctl start docker")
+    return fine("Docker", "the daemon answers")
 
 
 async def _hotkey(path: Path) -> Finding:
     try:
         signer = KeypairSigner.from_hotkey_file(path)
     except WalletUnreadable as error:
-        return Finding("hotkey", False, str(error))
+        return wrong("hotkey", str(error))
     if path.stat().st_mode & 0o077:
-        return Finding("hotkey", False, f"{path} is readable by others; run: chmod 600 {path}")
-    return Finding("hotkey", True, signer.hotkey)
+        return wrong("hotkey", f"{path} is readable by others; run: chmod 600 {path}")
+    return fine("hotkey", signer.hotkey)
 
 
 async def _agent(address: str) -> Finding:
     status, text = await _get(f"http://{address}/readyz")
     if status == 200:
-        return Finding(f"agent {address}", True, "ready")
+        return fine(f"agent {address}", "ready")
     if status == 503:
-        wrong = json.loads(text)["wrong"]
-        return Finding(f"agent {address}", False, "; ".join(f"{name}: {why}" for name, why in wrong.items()))
-    return Finding(f"agent {address}", False, f"{text}; is it running, and is this its operator port?")
+        faults = json.loads(text)["wrong"]
+        return wrong(f"agent {address}", "; ".join(f"{name}: {why}" for name, why in faults.items()))
+    return wrong(f"agent {address}", f"{text}; is it running, and is this its operator port?")
 
 
 async def _miner(address: str) -> Finding:
     status, text = await _get(f"http://{address}/admin/login/")
     if status != 200:
-        return Finding(f"miner {address}", False, f"{text}; open the port in the firewall and check the axon")
+        return wrong(f"miner {address}", f"{text}; open the port in the firewall and check the axon")
     _, version = await _get(f"http://{address}/version")
-    return Finding(f"miner {address}", True, f"reachable, {version}")
+    return fine(f"miner {address}", f"reachable, {version}")
 
 
 async def _get(url: str) -> tuple[int, str]:
