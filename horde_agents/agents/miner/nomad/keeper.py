@@ -1,7 +1,7 @@
 """Keeps the number of holders right while this miner is the keeper, and the slots' records true to Nomad."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -9,18 +9,11 @@ from horde_agents.agents.miner.nomad.holder_jobs import HolderJobs
 from horde_agents.agents.miner.nomad.picture import Picture, parent_id, take_picture, wanted_counts
 from horde_agents.agents.miner.nomad.setbacks import Setbacks
 from horde_agents.agents.miner.placed.view import PlacementView
+from horde_agents.agents.miner.placed.writes import commit_each
 from horde_agents.clients.cluster_http import ServerAway, ServerDenied, ServerRefused
 from horde_agents.clients.nomad import Nomad
 from horde_agents.jobs.classes import CATALOGUE
-from horde_agents.placement.coordination import (
-    MAX_CHANGES,
-    Change,
-    CoordinationAway,
-    CoordinationDenied,
-    Delete,
-    Held,
-    Put,
-)
+from horde_agents.placement.coordination import CoordinationAway, CoordinationDenied, Delete, Held, Put
 from horde_agents.placement.holders import ALL, Dispatch, KeepingPlan, Stop, keeping_plan
 from horde_agents.placement.records import PoolReport, SlotState, as_json
 from horde_agents.placement.register import Correction, corrections
@@ -37,8 +30,6 @@ _RETRY_S: Final = 2.0
 _STOPPED: Final = "is stopped"
 #: Dispatches under way at once: one alone would wait for each answer of Nomad's twice.
 _AT_ONCE: Final = 8
-#: Corrections in one transaction, beside the fence.
-_CHUNK: Final = MAX_CHANGES - 1
 _log = get_logger(__name__)
 
 
@@ -157,17 +148,10 @@ class Keeper:
         found = corrections(self.view.state.slots, picture.kept(CATALOGUE), ended, leaving)
         for correction in found:
             _log.info("slot record corrected", slot=correction.slot_id, why=correction.drift)
-        for start in range(0, len(found), _CHUNK):
-            await self._write(found[start : start + _CHUNK], fence)
-
-    async def _write(self, found: Sequence[Correction], fence: Held) -> None:
-        """Write all together; where one is not as it was, each alone. What conflicts is looked at anew."""
         changes = [self._change(correction) for correction in found]
-        if not await self.view.coordination.commit([fence, *changes]) and len(changes) > 1:
-            for change in changes:
-                await self.view.coordination.commit([fence, change])
+        await commit_each(self.view.coordination, changes, fence)  # what conflicts is looked at anew
 
-    def _change(self, correction: Correction) -> Change:
+    def _change(self, correction: Correction) -> Put | Delete:
         key = self.view.keys.slot(correction.slot_id)
         index = self.view.state.indices.get(key, 0)
         return Put(key, as_json(correction.slot), index) if correction.slot else Delete(key, index)

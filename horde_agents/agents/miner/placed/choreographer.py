@@ -188,9 +188,8 @@ class Choreographer:
         """The oldest lines go, so that the store does not grow for ever."""
         lines = (await self.view.coordination.snapshot(self.view.keys.history)).entries
         oldest = sorted(lines)[: max(len(lines) - self.kept_history, 0)]
-        for start in range(0, len(oldest), _CHUNK):
-            deletes = [Delete(key, lines[key].index) for key in oldest[start : start + _CHUNK]]
-            await self.view.coordination.commit([fence, *deletes])
+        deletes = [Delete(key, lines[key].index) for key in oldest]
+        await commit_each(self.view.coordination, deletes, fence)
 
     def _repairs(self, state: HordeState) -> list[Slot]:
         """Records to write anew: marks of clashes, and UIDs, which are known late and may change."""
