@@ -1,9 +1,8 @@
 """Consul as a horde runs it: TLS both ways, nothing allowed without a token, three servers."""
 
-import asyncio
 import signal
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,6 @@ from horde_agents.testing.consul_server import ConsulServer, consul_cluster
 from tools.setup.places import ROOT
 
 MINER_POLICY = ROOT / "consul" / "policies" / "miner.policy.hcl"
-
-
-async def until(holds: Callable[[], Awaitable[bool]], patience_s: float = 20.0) -> None:
-    """Wait until ``holds`` says so."""
-    async with asyncio.timeout(patience_s):
-        while not await holds():
-            await asyncio.sleep(0.05)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from horde_agents.clients.consul_catalogue import ConsulCatalogue, Service
 from horde_agents.clients.consul_connection import ConsulConnection
 from horde_agents.placement.coordination import CoordinationAway
 from horde_agents.testing.consul_server import ConsulServer
-from tests.contract.consul.conftest import until
+from tests.fixtures.waiting import eventually
 
 _SERVICE = Service(
     "horde-miner", "miner-5F", "127.0.0.1", 9, "http://127.0.0.1:9/health", {"hotkey": "5F", "uid": "7"}
@@ -57,7 +57,7 @@ async def test_registered_service_is_found_with_its_health(
     catalogue: ConsulCatalogue, plain: ConsulConnection
 ) -> None:
     await catalogue.register(_SERVICE)
-    await until(lambda: _shown(catalogue))
+    await eventually(lambda: _shown(catalogue))
     _, rows = await plain.call(lambda consul: consul.health.service("horde-miner"))
     found = rows[0]["Service"]
     assert (found["ID"], found["Address"], found["Port"]) == ("miner-5F", "127.0.0.1", 9)
@@ -69,7 +69,7 @@ async def test_registering_again_replaces_what_was_shown(catalogue: ConsulCatalo
     moved = Service("horde-miner", "miner-5F", "127.0.0.1", 10, "http://127.0.0.1:10/health")
     await catalogue.register(_SERVICE)
     await catalogue.register(moved)
-    await until(lambda: _shown(catalogue, moved))
+    await eventually(lambda: _shown(catalogue, moved))
     assert not await catalogue.shows(_SERVICE)
 
 
@@ -82,15 +82,15 @@ async def test_lost_registration_is_made_again_and_ends_with_the_agent(
     catalogue: ConsulCatalogue, plain: ConsulConnection, own_server: ConsulServer
 ) -> None:
     keeping = asyncio.create_task(catalogue.keep_registered(_SERVICE, look_s=0.2))
-    await until(lambda: _shown(catalogue))
+    await eventually(lambda: _shown(catalogue))
 
     # an operator takes it out of the agent
     await plain.call(lambda consul: consul.agent.service.deregister("miner-5F"))
-    await until(lambda: _shown(catalogue))
+    await eventually(lambda: _shown(catalogue))
 
     # the catalogue loses it while the agent still has it
     await plain.call(lambda consul: consul.catalog.deregister(node="consul", service_id="miner-5F"))
-    await until(lambda: _shown(catalogue))
+    await eventually(lambda: _shown(catalogue))
 
     # Consul comes back with nothing
     own_server.process.kill()
@@ -98,7 +98,7 @@ async def test_lost_registration_is_made_again_and_ends_with_the_agent(
     assert not keeping.done()
     shutil.rmtree(own_server.folder / "data")
     own_server.start()
-    await until(lambda: _shown(catalogue), 40)
+    await eventually(lambda: _shown(catalogue), 40)
 
     keeping.cancel()
     await asyncio.wait([keeping])
@@ -113,9 +113,9 @@ async def test_health_check_that_was_lost_is_made_again(
         return "service:miner-5F" in await plain.call(lambda consul: consul.agent.checks())
 
     keeping = asyncio.create_task(catalogue.keep_registered(_SERVICE, look_s=0.2, again_s=0.5))
-    await until(checked)
+    await eventually(checked)
     await plain.call(lambda consul: consul.agent.check.deregister("service:miner-5F"))
-    await until(checked)
+    await eventually(checked)
     keeping.cancel()
     await asyncio.wait([keeping])
 
@@ -124,7 +124,7 @@ async def test_leaving_while_consul_is_away_takes_no_longer_than_it_must(
     catalogue: ConsulCatalogue, own_server: ConsulServer
 ) -> None:
     keeping = asyncio.create_task(catalogue.keep_registered(_SERVICE, look_s=0.2))
-    await until(lambda: _shown(catalogue))
+    await eventually(lambda: _shown(catalogue))
     own_server.process.kill()
     keeping.cancel()
     await asyncio.wait([keeping], timeout=10)

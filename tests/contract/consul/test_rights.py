@@ -20,7 +20,8 @@ from horde_agents.placement.coordination import (
 )
 from horde_agents.placement.records import Keys
 from horde_agents.testing.certificates import consul_certificates
-from tests.contract.consul.conftest import Secured, until
+from tests.contract.consul.conftest import Secured
+from tests.fixtures.waiting import eventually
 
 
 @dataclass
@@ -79,7 +80,7 @@ async def test_miner_may_do_all_that_its_placement_needs(
     catalogue = ConsulCatalogue(secured.address(miner.token_file))
     service = Service("horde-miner", "miner-5F", "127.0.0.1", 9, "http://127.0.0.1:9/health")
     await catalogue.register(service)
-    await until(lambda: catalogue.shows(service))
+    await eventually(lambda: catalogue.shows(service))
     await catalogue.deregister(service.service_id)
     await catalogue.close()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,14 +45,6 @@ def script_job(name: str = "holder-x", script: str = "exec sleep 600", gpus: int
             }
         ],
     }
-
-
-async def until(holds: Callable[[], Awaitable[Any]], patience_s: float = 20.0) -> Any:
-    """The first true answer of ``holds``."""
-    async with asyncio.timeout(patience_s):
-        while not (value := await holds()):
-            await asyncio.sleep(0.05)
-        return value
 
 
 @dataclass

@@ -7,8 +7,9 @@ import pytest
 
 from horde_agents.clients.cluster_http import ServerAway, ServerRefused
 from horde_agents.clients.nomad import Allocation, Child, Nomad
-from tests.contract.nomad.conftest import link_to, script_job, until
+from tests.contract.nomad.conftest import link_to, script_job
 from tests.fixtures.nomad import NomadStage
+from tests.fixtures.waiting import eventually
 
 JOB_FILE = """
 variable "count" { type = number }
@@ -28,7 +29,7 @@ async def only_allocation(nomad: Nomad, child: Child, status: str) -> Allocation
         rows = await nomad.allocations_of(child.job_id)
         return next((row for row in rows if row.client_status == status), None)
 
-    allocation = await until(found)
+    allocation = await eventually(found)
     assert isinstance(allocation, Allocation)
     return allocation
 
@@ -113,7 +114,7 @@ async def test_nodes_show_pool_state_and_devices(nomad: Nomad, nomad_stage: Noma
 async def test_blocked_child_waits_with_a_reason_until_a_device_is_free(nomad: Nomad) -> None:
     await nomad.register(script_job(gpus=2))
     first, second, third = [await nomad.dispatch("holder-x", f"t{number}", {}) for number in range(3)]
-    why = await until(lambda: nomad.why_blocked(third.job_id))
+    why = await eventually(lambda: nomad.why_blocked(third.job_id))
     assert "devices" in why
     waiting = {child.job_id: child.waiting for child in await nomad.children("holder-x")}
     assert waiting == {first.job_id: 0, second.job_id: 0, third.job_id: 1}
@@ -125,7 +126,7 @@ async def test_blocked_child_waits_with_a_reason_until_a_device_is_free(nomad: N
 async def test_child_that_no_node_can_serve_says_what_is_missing(nomad: Nomad) -> None:
     await nomad.register(script_job(gpus=3))
     child = await nomad.dispatch("holder-x", "t", {})
-    assert "missing devices" in await until(lambda: nomad.why_blocked(child.job_id))
+    assert "missing devices" in await eventually(lambda: nomad.why_blocked(child.job_id))
 
 
 async def test_child_for_a_pool_without_nodes_says_so(nomad: Nomad) -> None:
@@ -133,7 +134,7 @@ async def test_child_for_a_pool_without_nodes_says_so(nomad: Nomad) -> None:
     job["NodePool"] = "default"
     await nomad.register(job)
     child = await nomad.dispatch("holder-x", "t", {})
-    assert "no ready node" in await until(lambda: nomad.why_blocked(child.job_id))
+    assert "no ready node" in await eventually(lambda: nomad.why_blocked(child.job_id))
 
 
 async def test_dispatch_repeated_with_its_token_is_the_same_child(nomad: Nomad) -> None:

@@ -15,7 +15,8 @@ from horde_agents.clients.cluster_http import ClusterAddress, ServerAway, Server
 from horde_agents.clients.nomad import Nomad
 from horde_agents.testing.nomad_server import NomadServer
 from horde_agents.testing.server_process import free_ports
-from tests.contract.nomad.conftest import script_job, until
+from tests.contract.nomad.conftest import script_job
+from tests.fixtures.waiting import eventually
 
 OURS = (ServerAway, ServerDenied, ServerRefused)
 
@@ -67,7 +68,7 @@ def leaderless(tmp_path: Path, nomad_program: Path) -> Iterator[NomadServer]:
 
 
 async def test_server_without_a_leader_is_away(leaderless: NomadServer, lone: NomadServer) -> None:
-    await until(lambda: _listens(leaderless.ports["http"]))
+    await eventually(lambda: _listens(leaderless.ports["http"]))
     nomad = Nomad(ClusterAddress((leaderless.url,)), answer_s=10.0)
     with pytest.raises(ServerAway, match="No cluster leader"):
         await nomad.children("holder-")

@@ -13,7 +13,8 @@ from horde_agents.clients.cluster_http import ClusterAddress, ServerAway, Server
 from horde_agents.clients.nomad import Nomad
 from horde_agents.testing.certificates import nomad_certificates
 from horde_agents.testing.nomad_server import NomadServer
-from tests.contract.nomad.conftest import script_job, until
+from tests.contract.nomad.conftest import script_job
+from tests.fixtures.waiting import eventually
 from tools.setup.places import ROOT
 
 MINER_POLICY = ROOT / "nomad_jobs" / "policies" / "miner.policy.hcl"
@@ -89,7 +90,7 @@ async def test_policy_allows_all_that_a_miner_does(secured: Secured) -> None:
         child = await nomad.dispatch("holder-x", "t", {"index": "1"})
         assert [row.job_id for row in await nomad.children("holder-")] == [child.job_id]
         assert await nomad.allocations("holder-") == await nomad.allocations_of(child.job_id) == []
-        assert await until(lambda: nomad.why_blocked(child.job_id))
+        assert await eventually(lambda: nomad.why_blocked(child.job_id))
         assert await nomad.nodes("horde-gpu") == []
         assert await nomad.allocation(str(uuid.uuid4())) is None
         assert await nomad.signing_keys()
@@ -152,7 +153,7 @@ async def test_expired_token_is_denied_with_a_remedy(secured: Secured) -> None:
                 return "Check the token" in str(error)
             return False
 
-        await until(denied)
+        await eventually(denied)
 
 
 async def test_renewed_token_is_used_without_a_restart(secured: Secured) -> None:

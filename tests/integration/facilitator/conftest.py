@@ -1,6 +1,5 @@
 """A facilitator with a real store and real sockets, and a validator that a test drives frame by frame."""
 
-import asyncio
 import io
 import json
 import time
@@ -164,11 +163,3 @@ async def serving(tmp_path: Path, **more: Any) -> AsyncIterator[Facilitator]:
 async def facilitator(tmp_path: Path) -> AsyncIterator[Facilitator]:
     async with serving(tmp_path) as running:
         yield running
-
-
-async def eventually(check: Any, limit_s: float = 10) -> Any:
-    """The first true value of an async ``check``."""
-    async with asyncio.timeout(limit_s):
-        while not (value := await check()):
-            await asyncio.sleep(0.02)
-        return value

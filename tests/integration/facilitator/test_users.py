@@ -17,12 +17,12 @@ from horde_agents.protocol.signed_fields import (
     verify_payload,
     view_of_forwarded,
 )
+from tests.fixtures.waiting import eventually
 from tests.integration.facilitator.conftest import (
     OTHER_VALIDATOR,
     STRANGER,
     USER,
     Facilitator,
-    eventually,
     job_body,
     linked,
     login_body,

@@ -8,12 +8,12 @@ import pytest
 
 from horde_agents.protocol.extensions import Extension
 from horde_agents.protocol.signing import to_hex
+from tests.fixtures.waiting import eventually
 from tests.integration.facilitator.conftest import (
     OTHER_VALIDATOR,
     STRANGER,
     VALIDATOR,
     Facilitator,
-    eventually,
     job_body,
     linked,
 )

@@ -1,6 +1,5 @@
 """A miner with a real store and real sockets; validators and executors that a test drives frame by frame."""
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -210,11 +209,3 @@ async def pages(miner: Miner) -> list[dict[str, Any]]:
             if reply.status == 200:
                 found += [json.loads(line) for line in (await reply.text()).splitlines()]
     return found
-
-
-async def eventually(check: Any, limit_s: float = 10) -> Any:
-    """The first true value of an async ``check``."""
-    async with asyncio.timeout(limit_s):
-        while not (value := await check()):
-            await asyncio.sleep(0.02)
-        return value

@@ -10,13 +10,13 @@ import pytest
 
 from horde_agents.protocol.signing import from_hex, verify
 from horde_agents.receipts.payloads import JobAccepted, JobFinished, read_payload, signed_text
+from tests.fixtures.waiting import eventually
 from tests.integration.miner.conftest import (
     OTHER,
     PLANS,
     VALIDATOR,
     Miner,
     Peer,
-    eventually,
     new_uuid,
     pages,
     receipt_frame,

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +33,7 @@ from horde_agents.protocol.validator_miner import render_signed
 from horde_agents.testing.consul_server import ConsulServer
 from horde_agents.testing.wallets import hotkey_file
 from tests.fixtures.nomad import NomadStage
+from tests.fixtures.waiting import eventually
 from tests.integration.miner.conftest import OTHER, VALIDATOR, Miner, Peer, new_uuid, offer, started
 
 A6000: Final = "always_on.llm.a6000"
@@ -41,14 +42,6 @@ ON_DEMAND: Final = "spin_up-4min.gpu-24gb"
 DECLINED: Final = "V0DeclineJobRequest"
 FAILED: Final = ("V0JobFailedRequest", "V0HordeFailedRequest")
 _FINAL: Final = {"V0JobFinishedRequest", DECLINED, *FAILED}
-
-
-async def until(holds: Callable[[], Awaitable[Any]], patience_s: float = 100.0) -> Any:
-    """The first true answer of ``holds``."""
-    async with asyncio.timeout(patience_s):
-        while not (value := await holds()):
-            await asyncio.sleep(0.1)
-        return value
 
 
 @dataclass
@@ -209,7 +202,7 @@ class Horde:
         async def there() -> bool:
             return len(await self.kept(executor_class)) == count
 
-        await until(there)
+        await eventually(there)
         return await self.kept(executor_class)
 
     async def until_served(self, miner: Miner, executor_class: str, count: int) -> None:
@@ -219,7 +212,7 @@ class Horde:
             async with miner.validator(is_ours=True) as peer:
                 return bool(peer.manifest["manifest"].get(executor_class, 0) == count)
 
-        await until(there)
+        await eventually(there)
 
     async def living(self) -> list[tuple[Child, Allocation]]:
         """The holders that run."""
@@ -240,7 +233,7 @@ class Horde:
             living = {child.job_id for child, _ in await self.living()}
             return len(living) == count and not gone & living
 
-        await until(holds)
+        await eventually(holds)
 
     def operator(self, *words: str) -> str:
         """What the ``nomad`` command of an operator says."""

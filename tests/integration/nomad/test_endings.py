@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from horde_agents.clients.nomad import Allocation, Child
-from tests.integration.nomad.conftest import A6000, CPU, FAILED, Horde, kill, until
+from tests.fixtures.waiting import eventually
+from tests.integration.nomad.conftest import A6000, CPU, FAILED, Horde, kill
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
 End = Callable[[Horde, Child, Allocation], Awaitable[None]]
@@ -62,7 +63,7 @@ async def test_holders_of_a_drained_node_end_after_their_job_and_come_back(horde
                 async def off() -> bool:
                     return {row.node_name for _, row in await horde.living()} == {"gpu2"}
 
-                await until(off)
+                await eventually(off)
                 assert {slot.node for slot in await horde.until_kept(A6000, 2)} == {"gpu2"}
             finally:
                 horde.operator("node", "drain", "-disable", "-yes", "-keep-ineligible", node.node_id())

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from horde_agents.placement.records import PoolWish
-from tests.integration.nomad.conftest import A6000, CPU, DECLINED, FAILED, Horde, kill, until
+from tests.fixtures.waiting import eventually
+from tests.integration.nomad.conftest import A6000, CPU, DECLINED, FAILED, Horde, kill
 from tools.nomad_specs import spec_file
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
@@ -72,7 +73,7 @@ async def test_fifth_holder_waits_for_a_device_and_the_fifth_job_is_declined_bus
             report = (await horde.state()).pool_reports.get(A6000)
             return report is not None and (report.wanted, report.holders, report.waiting) == (5, 4, 1)
 
-        await until(waits)
+        await eventually(waits)
         assert "devices" in (await horde.state()).pool_reports[A6000].says
         assert logged("no place for holders of a class")
         await horde.until_served(miner, A6000, 4)
@@ -101,7 +102,7 @@ async def test_class_that_no_node_serves_is_named_and_others_go_on(horde: Horde,
         async def named() -> bool:
             return {H100, RTX4090} <= {n for n, r in (await horde.state()).pool_reports.items() if r.says}
 
-        await until(named)
+        await eventually(named)
         reports = (await horde.state()).pool_reports
         assert "missing devices" in reports[H100].says
         assert "no node has a device" in reports[RTX4090].says
@@ -123,7 +124,7 @@ async def test_job_that_nomad_refuses_is_named_and_other_classes_go_on(horde: Ho
             report = (await horde.state()).pool_reports.get(A6000)
             return report is not None and "constraint" in report.says.lower()
 
-        await until(named)
+        await eventually(named)
         assert logged("Nomad refuses the holders of a class")
 
 
@@ -152,7 +153,7 @@ async def test_holder_that_fails_at_its_start_is_replaced_more_and_more_slowly(
         async def tried_again() -> bool:
             return len(await horde.nomad.children("holder-")) >= 4
 
-        await until(tried_again)
+        await eventually(tried_again)
         assert logged("holder failed")
         assert len(await horde.nomad.children("holder-")) <= 5
 
@@ -168,6 +169,6 @@ async def test_holder_dispatched_by_hand_with_garbage_is_ended(horde: Horde, log
             job = await horde.nomad.job(by_hand.job_id)
             return job is not None and bool(job["Stop"])
 
-        await until(ended)
+        await eventually(ended)
         assert logged("its meta names no place")
         await horde.until_kept(CPU, 1)

@@ -6,7 +6,8 @@ import pytest
 
 from horde_agents.clients.nomad import Child
 from horde_agents.testing.server_process import free_ports
-from tests.integration.nomad.conftest import A6000, DECLINED, FAILED, ON_DEMAND, Horde, kill, until
+from tests.fixtures.waiting import eventually
+from tests.integration.nomad.conftest import A6000, DECLINED, FAILED, ON_DEMAND, Horde, kill
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(400), pytest.mark.usefixtures("all_gpus")]
 
@@ -23,7 +24,7 @@ async def none_left(horde: Horde) -> None:
     async def holds() -> bool:
         return not await holders(horde)
 
-    await until(holds)
+    await eventually(holds)
 
 
 async def test_job_gets_a_holder_of_its_own_that_ends_with_it(horde: Horde) -> None:

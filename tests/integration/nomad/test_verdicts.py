@@ -12,7 +12,8 @@ from horde_agents.clients.cluster_http import ClusterAddress
 from horde_agents.clients.nomad import Allocation, Child, Nomad
 from horde_agents.jobs.events import HordeFailed
 from horde_agents.protocol.miner_executor import HordeExecutorHello
-from tests.contract.nomad.conftest import script_job, until
+from tests.contract.nomad.conftest import script_job
+from tests.fixtures.waiting import eventually
 from tools.nomad_specs import spec_file
 
 pytestmark = pytest.mark.usefixtures("all_gpus")
@@ -65,7 +66,7 @@ async def scene(nomad: Nomad) -> Scene:
         rows = await nomad.allocations_of(child.job_id)
         return await nomad.allocation(rows[0].allocation_id) if rows else None
 
-    allocation = await until(placed)
+    allocation = await eventually(placed)
     jobs = HolderJobs(nomad, spec_file("holder"), {})
     return Scene(OnDemandHolders(nomad, jobs, "h", OpenAttempts({uuid})), child, allocation, uuid)
 
@@ -83,7 +84,7 @@ async def test_holder_that_reports_other_devices_than_nomad_gave_is_refused(scen
 
 async def test_allocation_of_another_holder_is_refused(scene: Scene, nomad: Nomad) -> None:
     other = await nomad.dispatch("holder-s", "other", {"horde": "h", "attempt": str(uuid4())})
-    rows = await until(lambda: nomad.allocations_of(other.job_id))
+    rows = await eventually(lambda: nomad.allocations_of(other.job_id))
     for allocation_id in (rows[0].allocation_id, str(uuid4())):
         verdict = await scene.holders.verdict(Badge(allocation_id=allocation_id), scene.hello())
         assert verdict == Refuse(f"allocation {allocation_id} was not started for attempt {scene.uuid}")

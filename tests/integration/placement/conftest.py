@@ -1,8 +1,7 @@
 """A shared store of each kind, and seats in it: everything of a miner's placement without its listeners."""
 
-import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from horde_agents.placement.records import (
 from horde_agents.runtime.supervisor import supervised
 from horde_agents.store.coordination import StoredCoordination
 from horde_agents.testing.consul_server import ConsulServer
+from tests.fixtures.waiting import eventually
 
 T = TypeVar("T")
 CLASS = "always_on.test"
@@ -245,14 +245,6 @@ class Breaking:
         done = await self._store.commit(changes)
         self.refused += not done
         return done
-
-
-async def eventually(check: Callable[[], Awaitable[T | None]], limit_s: float = 30.0) -> T:
-    """The first true value of ``check``."""
-    async with asyncio.timeout(limit_s):
-        while not (value := await check()):
-            await asyncio.sleep(0.03)
-        return value
 
 
 async def _true(value: bool) -> bool:

@@ -30,8 +30,9 @@ from horde_agents.protocol.miner_executor import PATH
 from horde_agents.protocol.signing import KeypairSigner
 from horde_agents.testing.server_process import free_ports
 from horde_agents.testing.wallets import hotkey_file
+from tests.fixtures.waiting import eventually
 from tests.integration.miner.conftest import OTHER, VALIDATOR, Miner, Peer
-from tests.integration.placement.conftest import CLASS, Shared, eventually, miner_settings
+from tests.integration.placement.conftest import CLASS, Shared, miner_settings
 
 SECRET = b"the secret of the horde"
 

@@ -8,12 +8,12 @@ import pytest
 
 from horde_agents.placement.coordination import Coordination
 from horde_agents.placement.records import CHOREOGRAPHER, Member, SlotState, as_json
+from tests.fixtures.waiting import eventually
 from tests.integration.placement.conftest import (
     CYCLE_BLOCKS,
     Breaking,
     Seat,
     Shared,
-    eventually,
     seat,
     seats,
     slots,

@@ -10,8 +10,9 @@ import pytest
 from horde_agents.placement.coordination import Delete
 from horde_agents.placement.records import MainHotkey, SlotState, as_json
 from horde_agents.testing.consul_server import ConsulServer
+from tests.fixtures.waiting import eventually
 from tests.integration.miner.conftest import new_uuid, signed_offer
-from tests.integration.placement.conftest import CLASS, Shared, eventually, sharing_in_consul, slots
+from tests.integration.placement.conftest import CLASS, Shared, sharing_in_consul, slots
 from tests.integration.placement.miners import Executor, executor, greeting, killable, serving, token_of
 
 

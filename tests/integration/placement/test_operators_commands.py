@@ -15,10 +15,10 @@ from horde_agents.cli.embedded import write_config
 from horde_agents.placement.records import PoolReport, PoolWish, SlotState, as_json
 from horde_agents.testing.consul_server import ConsulServer
 from horde_agents.testing.wallets import hotkey_file
+from tests.fixtures.waiting import eventually
 from tests.integration.placement.conftest import (
     CLASS,
     Shared,
-    eventually,
     seats,
     sharing_in_consul,
     sharing_in_file,

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from horde_agents.placement.records import SlotState
-from tests.integration.placement.conftest import CLASS, Shared, eventually
+from tests.fixtures.waiting import eventually
+from tests.integration.placement.conftest import CLASS, Shared
 from tests.integration.placement.miners import PlacedMiner, serving
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("docker_daemon")]
