@@ -93,7 +93,7 @@ async def test_allocation_shows_node_devices_and_end(nomad: Nomad, nomad_stage: 
     assert allocation is not None
     assert allocation.node_name in nomad_stage.nodes
     node = nomad_stage.nodes[allocation.node_name]
-    assert allocation.devices == tuple(gpu.uuid for gpu in node.gpus)
+    assert allocation.devices == tuple(sorted(gpu.uuid for gpu in node.gpus))
     assert (allocation.exit_code, allocation.desired_status) == (3, "run")
     assert await nomad.allocations("holder-") == [allocation]
 
