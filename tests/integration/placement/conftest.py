@@ -1,5 +1,6 @@
 """A shared store of each kind, and seats in it: everything of a miner's placement without its listeners."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -166,6 +167,7 @@ def miner_settings(folder: Path, **more: Any) -> MinerSettings:
             "drain_s": 0.2,
             "dance": "slots",
             "dance_largest_share": 0.5,
+            "dance_least_per_class": 0,  # minimum moves come first, and would be part of every count here
             **more,
         }
     )
@@ -228,17 +230,25 @@ def slots(count: int, owner: str = "", state: SlotState = SlotState.READY, start
 
 
 class Breaking:
-    """A store whose session of one miner ends just before its ``nth`` fenced write of slots."""
+    """A store whose session of one miner ends just before its ``nth`` transaction of moves.
 
-    def __init__(self, store: Coordination, nth: int, prefix: str) -> None:
-        self._store, self._nth, self._prefix = store, nth, prefix
+    Writes that are under way together are made one after another, so that those before it are made.
+    """
+
+    def __init__(self, store: Coordination, nth: int, history: str) -> None:
+        self._store, self._nth, self._history = store, nth, history
+        self._turn = asyncio.Lock()
         self.refused = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
     async def commit(self, changes: Any) -> bool:
-        if len(changes) > 2 and any(change.key.startswith(self._prefix) for change in changes):
+        async with self._turn:
+            return await self._commit(changes)
+
+    async def _commit(self, changes: Any) -> bool:
+        if any(change.key.startswith(self._history) for change in changes):
             self._nth -= 1
             if self._nth == 0:
                 await self._store.close_session(Session(changes[0].session))

@@ -241,7 +241,7 @@ async def test_miner_whose_session_ends_joins_again_and_the_role_is_taken_anew(s
 
 
 async def test_dance_whose_choreographer_lost_its_lock_is_finished_by_the_next(shared: Shared) -> None:
-    breaking = Breaking(shared.new_store(), 2, shared.keys.slot(""))
+    breaking = Breaking(shared.new_store(), 2, shared.keys.history)
     own = cast("Coordination", cast("Any", breaking))
     async with seat(shared, "A", 1, own, owner_gone_s=30) as a:
         assert await shared.any_choreographer() == "A"
