@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -82,42 +81,29 @@ def gpu_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NomadSe
 
 @dataclass(frozen=True, slots=True)
 class LockedNomad:
-    """A Nomad that refuses whoever has no token, and its management token."""
+    """A Nomad that refuses whoever has no token."""
 
     server: NomadServer
-    token: str
 
     def token_file(self, folder: Path, rules: str, **more: Any) -> Path:
         """A new token with one policy, in a file."""
         policy = f"doctor-{uuid.uuid4()}"
-        self._ask("POST", f"acl/policy/{policy}", {"Name": policy, "Rules": rules})
-        made = self._ask("POST", "acl/token", {"Type": "client", "Policies": [policy], **more})
+        made = self.server.ask("POST", f"/v1/acl/policy/{policy}", {"Name": policy, "Rules": rules})
+        assert made is not None, "Nomad takes no policy"
+        made = self.server.ask("POST", "/v1/acl/token", {"Type": "client", "Policies": [policy], **more})
         file = folder / policy
         file.write_text(made["SecretID"])
         return file
-
-    def _ask(self, method: str, path: str, body: object) -> Any:
-        request = urllib.request.Request(
-            f"{self.server.url}/v1/{path}",
-            json.dumps(body).encode(),
-            {"X-Nomad-Token": self.token},
-            method=method,
-        )
-        with urllib.request.urlopen(request, timeout=10) as reply:
-            return json.loads(reply.read() or b"null")
 
 
 @pytest.fixture(scope="session")
 def locked_nomad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LockedNomad]:
     folder = tmp_path_factory.mktemp("locked-nomad")
-    acl = 'acl {\n  enabled = true\n  token_min_expiration_ttl = "1s"\n}'
-    server = NomadServer(program(NOMAD), folder / "server", extra=acl)
+    server = NomadServer(program(NOMAD), folder / "server", management_token=str(uuid.uuid4()))
     try:
         server.start()
         server.wait_ready()
-        request = urllib.request.Request(f"{server.url}/v1/acl/bootstrap", method="POST")
-        with urllib.request.urlopen(request, timeout=10) as reply:
-            yield LockedNomad(server, json.load(reply)["SecretID"])
+        yield LockedNomad(server)
     finally:
         server.process.stop()
 
