@@ -33,6 +33,15 @@ from horde_agents.clients.cluster_http import (
     ServerRefused,
     is_outage,
 )
+from horde_agents.clients.nomad_rows import (
+    Allocation,
+    Child,
+    GpuNode,
+    allocation_of,
+    child_of,
+    node_of,
+    reasons_in,
+)
 from horde_agents.runtime.logs import get_logger
 
 T = TypeVar("T")
@@ -50,55 +59,6 @@ _EVENT_TOPICS: Final = ("Allocation:*", "Evaluation:*", "Node:*")
 _HEARTBEAT: Final = b"{} \r\n"
 _SHOWN: Final = 300
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Child:
-    """A dispatched job. ``waiting`` is how many of its allocations Nomad could not place."""
-
-    job_id: str
-    parent_id: str
-    status: str
-    stopped: bool
-    meta: Mapping[str, str]
-    waiting: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Allocation:
-    """One allocation; ``created_at`` is Nomad's create index, ``devices`` the ids of those it has."""
-
-    allocation_id: str
-    job_id: str
-    node_name: str
-    client_status: str
-    desired_status: str
-    description: str
-    created_at: int
-    exit_code: int | None = None
-    devices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class GpuDevice:
-    """One device of a node, with the attributes that its plugin reports."""
-
-    device_id: str
-    model: str
-    memory_mib: int
-    healthy: bool
-
-
-@dataclass(frozen=True, slots=True)
-class GpuNode:
-    """One Nomad client machine."""
-
-    node_id: str
-    name: str
-    status: str
-    draining: bool
-    eligible: bool
-    devices: tuple[GpuDevice, ...]
 
 
 @dataclass(slots=True)
@@ -151,7 +111,7 @@ class Nomad:
     async def children(self, prefix: str) -> list[Child]:
         """Dispatched jobs whose ids begin with ``prefix``."""
         rows = await self._ask(Jobs, lambda jobs: jobs.get_jobs(prefix=prefix, meta=True))
-        return [_child(row) for row in rows if row.get("ParentID")]
+        return [child_of(row) for row in rows if row.get("ParentID")]
 
     async def allocations(self, prefix: str) -> list[Allocation]:
         """Allocations of jobs whose ids begin with ``prefix``."""
@@ -160,7 +120,7 @@ class Nomad:
             Allocations,
             lambda them: them.get_allocations(filter_=wanted, resources=True, task_states=True),
         )
-        return [_allocation(row) for row in rows]
+        return [allocation_of(row) for row in rows]
 
     async def allocation(self, allocation_id: str) -> Allocation | None:
         """One allocation; ``None`` when there is none of that id."""
@@ -172,24 +132,24 @@ class Nomad:
             if isinstance(error.__cause__, URLNotFoundNomadException):
                 return None
             raise
-        return _allocation(row)
+        return allocation_of(row)
 
     async def allocations_of(self, job_id: str) -> list[Allocation]:
         """The allocations of one job, without their devices, which Nomad does not list here."""
         rows = await self._ask(Job, lambda job: job.get_allocations(_escaped(job_id)))
-        return [_allocation(row) for row in rows]
+        return [allocation_of(row) for row in rows]
 
     async def nodes(self, node_pool: str) -> list[GpuNode]:
         """The machines of a node pool, with their devices."""
         rows = await self._ask(Nodes, lambda nodes: nodes.get_nodes(resources=True))
-        return [_node(row) for row in rows if row.get("NodePool") == node_pool]
+        return [node_of(row) for row in rows if row.get("NodePool") == node_pool]
 
     async def why_blocked(self, job_id: str) -> str | None:
         """Why Nomad has no place for a job; ``None`` when it is not waiting for one."""
         rows = await self._ask(Job, lambda job: job.get_evaluations(_escaped(job_id)))
         for row in rows:
             if row["Status"] == "blocked":
-                return "; ".join(_reasons(row)) or "no node has what it needs"
+                return "; ".join(reasons_in(row)) or "no node has what it needs"
         return None
 
     async def dispatch(self, parent_id: str, token: str, meta: Mapping[str, str], prefix: str = "") -> Child:
@@ -311,75 +271,3 @@ def _as_ours(error: BaseNomadException | InvalidParameters | OSError, url: str) 
 
 def _escaped(job_id: str) -> str:
     return quote(job_id, safe="")
-
-
-def _child(row: Mapping[str, Any]) -> Child:
-    groups = ((row.get("JobSummary") or {}).get("Summary") or {}).values()
-    waiting = sum(group.get("Queued", 0) for group in groups)
-    return Child(row["ID"], row["ParentID"], row["Status"], bool(row["Stop"]), row.get("Meta") or {}, waiting)
-
-
-def _allocation(row: Mapping[str, Any]) -> Allocation:
-    tasks = ((row.get("AllocatedResources") or {}).get("Tasks") or {}).values()
-    devices = [
-        device_id
-        for task in tasks
-        for device in task.get("Devices") or ()
-        for device_id in device["DeviceIDs"]
-    ]
-    return Allocation(
-        row["ID"],
-        row["JobID"],
-        row["NodeName"],
-        row["ClientStatus"],
-        row["DesiredStatus"],
-        "; ".join(filter(None, (row.get("ClientDescription"), row.get("DesiredDescription")))),
-        row["CreateIndex"],
-        _exit_code(row.get("TaskStates") or {}),
-        tuple(sorted(devices)),
-    )
-
-
-def _exit_code(tasks: Mapping[str, Any]) -> int | None:
-    for task in tasks.values():
-        for event in reversed(task.get("Events") or ()):
-            if event["Type"] == "Terminated":
-                return int(event.get("Details", {}).get("exit_code", event.get("ExitCode", 0)))
-    return None
-
-
-def _node(row: Mapping[str, Any]) -> GpuNode:
-    groups = (row.get("NodeResources") or {}).get("Devices") or ()
-    devices = [
-        GpuDevice(
-            instance["ID"],
-            group["Name"],
-            int(((group.get("Attributes") or {}).get("memory") or {}).get("Int") or 0),
-            bool(instance["Healthy"]),
-        )
-        for group in groups
-        for instance in group["Instances"]
-    ]
-    return GpuNode(
-        row["ID"],
-        row["Name"],
-        row["Status"],
-        bool(row["Drain"]),
-        row["SchedulingEligibility"] == "eligible",
-        tuple(devices),
-    )
-
-
-def _reasons(evaluation: Mapping[str, Any]) -> list[str]:
-    found = []
-    for failed in (evaluation.get("FailedTGAllocs") or {}).values():
-        found += [
-            f"{count} nodes lack {what}" for what, count in (failed.get("ConstraintFiltered") or {}).items()
-        ]
-        found += [
-            f"{what} exhausted on {count} nodes"
-            for what, count in (failed.get("DimensionExhausted") or {}).items()
-        ]
-        if not failed.get("NodesEvaluated"):
-            found.append("the node pool has no ready node")
-    return found

@@ -14,7 +14,8 @@ from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.cli.checks.finding import Finding, fine, noted, wrong
 from horde_agents.cli.checks.servers import NOMAD, server_findings, token_finding, version_findings
 from horde_agents.clients.cluster_http import ClusterHttp, ServerAway, ServerDenied, ServerRefused
-from horde_agents.clients.nomad import GpuNode, Nomad
+from horde_agents.clients.nomad import Nomad
+from horde_agents.clients.nomad_rows import GpuNode
 from horde_agents.jobs.classes import CATALOGUE, ExecutorClass
 from horde_agents.placement.holders import ALL, Holder
 from horde_agents.placement.records import HordeState

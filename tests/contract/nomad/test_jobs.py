@@ -6,7 +6,8 @@ from uuid import uuid4
 import pytest
 
 from horde_agents.clients.cluster_http import ServerAway, ServerRefused
-from horde_agents.clients.nomad import Allocation, Child, Nomad
+from horde_agents.clients.nomad import Nomad
+from horde_agents.clients.nomad_rows import Allocation, Child
 from tests.contract.nomad.conftest import link_to, script_job
 from tests.fixtures.nomad import NomadStage
 from tests.fixtures.waiting import eventually

@@ -15,7 +15,8 @@ from urllib.error import HTTPError
 from horde_agents.agents.miner.nomad.picture import PREFIX
 from horde_agents.cli.cluster import HORDE, ClusterHorde
 from horde_agents.clients.consul import ConsulCoordination
-from horde_agents.clients.nomad import Allocation, Nomad
+from horde_agents.clients.nomad import Nomad
+from horde_agents.clients.nomad_rows import Allocation
 from horde_agents.placement.records import HordeState, Keys, read_state
 from horde_agents.receipts.pages import page_of
 

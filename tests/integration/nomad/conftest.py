@@ -23,7 +23,8 @@ from structlog.testing import capture_logs
 from horde_agents.agents.miner.app import running_miner
 from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.clients.consul import ConsulCoordination
-from horde_agents.clients.nomad import Allocation, Child, Nomad
+from horde_agents.clients.nomad import Nomad
+from horde_agents.clients.nomad_rows import Allocation, Child
 from horde_agents.placement.coordination import Put
 from horde_agents.placement.records import HordeState, Keys, PoolWish, Slot, SlotState, as_json, read_state
 from horde_agents.protocol.frames import render

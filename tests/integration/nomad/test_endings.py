@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from horde_agents.clients.nomad import Allocation, Child
+from horde_agents.clients.nomad_rows import Allocation, Child
 from tests.fixtures.waiting import eventually
 from tests.integration.nomad.conftest import A6000, CPU, FAILED, Horde, kill
 

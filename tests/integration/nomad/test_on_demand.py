@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from horde_agents.clients.nomad import Child
+from horde_agents.clients.nomad_rows import Child
 from horde_agents.testing.server_process import free_ports
 from tests.fixtures.waiting import eventually
 from tests.integration.nomad.conftest import A6000, DECLINED, FAILED, ON_DEMAND, Horde, kill

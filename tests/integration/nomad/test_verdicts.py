@@ -9,7 +9,8 @@ from horde_agents.agents.miner.admission import Badge, Hold, Refuse, Serve
 from horde_agents.agents.miner.nomad.holder_jobs import HolderJobs
 from horde_agents.agents.miner.nomad.on_demand import OnDemandHolders
 from horde_agents.clients.cluster_http import ClusterAddress
-from horde_agents.clients.nomad import Allocation, Child, Nomad
+from horde_agents.clients.nomad import Nomad
+from horde_agents.clients.nomad_rows import Allocation, Child
 from horde_agents.jobs.events import HordeFailed
 from horde_agents.protocol.miner_executor import HordeExecutorHello
 from tests.contract.nomad.conftest import script_job

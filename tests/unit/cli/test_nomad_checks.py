@@ -6,7 +6,7 @@ import pytest
 
 from horde_agents.cli.checks.nomad import class_finding, node_findings
 from horde_agents.cli.checks.servers import NOMAD, version_findings
-from horde_agents.clients.nomad import GpuDevice, GpuNode
+from horde_agents.clients.nomad_rows import GpuDevice, GpuNode
 
 A6000 = [GpuDevice(f"GPU-{letter}", "NVIDIA RTX A6000", 49140, healthy=True) for letter in "ab"]
 NODE = GpuNode("1", "gpu1", "ready", draining=False, eligible=True, devices=tuple(A6000))

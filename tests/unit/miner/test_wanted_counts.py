@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from horde_agents.agents.miner.nomad.picture import wanted_counts
-from horde_agents.clients.nomad import GpuDevice, GpuNode
+from horde_agents.clients.nomad_rows import GpuDevice, GpuNode
 from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.placement.holders import ALL, Holder, KeepingPlan, keeping_plan
 from horde_agents.placement.standings import Standing

@@ -13,7 +13,8 @@ from horde_agents.agents.miner.admission import Badge, Hold, Refuse, Serve, Verd
 from horde_agents.agents.miner.nomad.holder_jobs import HolderJobs
 from horde_agents.agents.miner.nomad.picture import PREFIX, facts_of, parent_id
 from horde_agents.clients.cluster_http import ServerAway, ServerDenied, ServerRefused
-from horde_agents.clients.nomad import Allocation, Child, Nomad
+from horde_agents.clients.nomad import Nomad
+from horde_agents.clients.nomad_rows import Allocation, Child
 from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.jobs.events import HordeFailed
 from horde_agents.jobs.faults import HordeFaultReason

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from horde_agents.clients.nomad import Allocation, Child, GpuNode, Nomad
+from horde_agents.clients.nomad import Nomad
+from horde_agents.clients.nomad_rows import Allocation, Child, GpuNode
 from horde_agents.jobs.classes import ExecutorClass
 from horde_agents.jobs.slot_ids import cpu_slot_id
 from horde_agents.placement.holders import ALL, Holder, capacity
