@@ -34,7 +34,7 @@ def check(text: str, secret: bytes, now_s: float) -> SlotToken:
         TokenWrong: not issued with this secret, or expired.
     """
     body, _, mac = text.partition(".")
-    if not hmac.compare_digest(mac.encode(), _mac(body, secret).encode()):
+    if not text.isascii() or not hmac.compare_digest(mac.encode(), _mac(body, secret).encode()):
         raise TokenWrong("the token was not issued by this horde")
     try:
         token = SlotToken(**json.loads(base64.urlsafe_b64decode(body)))

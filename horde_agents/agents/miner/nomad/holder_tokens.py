@@ -51,7 +51,7 @@ class HolderTokens:
             )
         except jwt.ExpiredSignatureError as error:
             raise TokenWrong("the token has expired; Nomad renews it in the secrets folder") from error
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, UnicodeError) as error:  # the latter of letters that no token has
             raise TokenWrong(f"the token was not issued by this horde's Nomad: {error}") from error
         return self._badge(claims)
 
