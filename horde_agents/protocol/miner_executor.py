@@ -11,7 +11,7 @@ from horde_agents.jobs.budget import Limits
 from horde_agents.jobs.faults import Stage
 from horde_agents.jobs.spec import JobSpec
 from horde_agents.protocol import job_frames as frames
-from horde_agents.protocol.frames import OpenMessage, read_message, read_object
+from horde_agents.protocol.frames import MAX_FRAME_BYTES, OpenMessage, read_message, read_object
 from horde_agents.protocol.volumes import uploads_of, volumes_of
 
 PATH: Final = "/v0.1/executor_interface"
@@ -106,13 +106,13 @@ _FROM_EXECUTOR: Final[TypeAdapter[FromExecutor]] = TypeAdapter(FromExecutor)
 _FROM_MINER: Final[TypeAdapter[FromMiner]] = TypeAdapter(FromMiner)
 
 
-def read_from_executor(text: str | bytes) -> FromExecutor:
+def read_from_executor(text: str | bytes, limit_bytes: int = MAX_FRAME_BYTES) -> FromExecutor:
     """One frame at the miner.
 
     Raises:
-        MalformedFrame: not of this link.
+        MalformedFrame: not of this link, or too large.
     """
-    return read_message(_FROM_EXECUTOR, read_object(text))
+    return read_message(_FROM_EXECUTOR, read_object(text, limit_bytes))
 
 
 def read_from_miner(text: str | bytes) -> FromMiner:

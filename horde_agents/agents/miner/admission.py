@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from horde_agents.agents.miner.tokens import check
 from horde_agents.protocol.miner_executor import HordeExecutorHello
@@ -47,6 +47,9 @@ class Refuse:
 
 Verdict: TypeAlias = Serve | SendOn | Hold | Refuse
 
+#: What an executor is told that names an attempt where none is ever started for one.
+NOT_MEANT: Final = Refuse("no executor is made for one attempt in this horde")
+
 
 class Admission(Protocol):
     """Decides which executors a miner takes in."""
@@ -90,7 +93,7 @@ class OwnSlots:
     async def verdict(self, badge: Badge, hello: HordeExecutorHello) -> Verdict:
         if (hello.slot_id, hello.executor_class) != (badge.slot_id, badge.executor_class):
             return Refuse("the greeting names another slot than the token")
-        return Serve()
+        return NOT_MEANT if hello.meant_for else Serve()
 
     def stays(self, _badge: Badge, _hello: HordeExecutorHello) -> bool:
         return True

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +15,7 @@ from horde_agents.agents.miner.slots import Slots
 from horde_agents.agents.miner.tokens import TokenWrong
 from horde_agents.jobs.states import Role
 from horde_agents.protocol.attempt_reports import Report, event_of
-from horde_agents.protocol.frames import MAX_FRAME_BYTES, MalformedFrame, render
+from horde_agents.protocol.frames import FIRST_FRAME_BYTES, MAX_FRAME_BYTES, MalformedFrame, render
 from horde_agents.protocol.job_frames import GenericError, HordeCancelJob, V0MachineSpecsRequest
 from horde_agents.protocol.miner_executor import (
     PATH,
@@ -45,6 +45,8 @@ _MOST_WAITS: Final = 10
 _LEAVING_AT_ONCE: Final = 32
 _LEAVE_S: Final = 1.0
 _ARRIVE_S: Final = 0.25
+#: Seconds in which an executor has to take in what it is sent; one that does not read is as good as gone.
+_SEND_S: Final = 60.0
 _log = get_logger(__name__)
 
 
@@ -78,9 +80,13 @@ class _Link:
 
     async def send(self, text: str) -> None:
         try:
-            await self.socket.send_str(text)
+            async with asyncio.timeout(_SEND_S):
+                await self.socket.send_str(text)
         except ConnectionError:
             _log.info("executor link is gone", slot=self.slot_id)
+        except TimeoutError:
+            _log.warning("executor does not read, ending its link", slot=self.slot_id, peer=self.peer)
+            await _closed(self.socket)
 
 
 @dataclass(slots=True)
@@ -187,7 +193,7 @@ class ExecutorDoor:
     async def _take_in(self, link: _Link) -> None:
         if (other := self._live.get(link.slot_id)) is not None:
             # the newest wins: an executor reconnects before a broken link of its own is noticed
-            await other.socket.close(message=b"another link of this slot came")
+            await _closed(other.socket)
         self._live[link.slot_id] = link
         if not link.hello.meant_for:  # the seat that it was started for is counted
             self.slots.expect(link.slot_id, link.executor_class)
@@ -225,7 +231,8 @@ class ExecutorDoor:
         has_news, self._told_addresses = addresses != self._told_addresses, addresses
         async with asyncio.TaskGroup() as group:  # one that does not read holds up no other
             for link in self._of_any_job() if has_news else ():
-                group.create_task(self._welcome(link))  # it may lose this miner long after its greeting
+                # it may lose this miner long after its greeting
+                group.create_task(_briefly(self._welcome(link)))
             if self._misplaced():
                 await self._calm()
                 for link in self._misplaced():
@@ -253,7 +260,7 @@ class ExecutorDoor:
             self.slots.forget(link.slot_id)
             if self.slots.is_idle(link):
                 self.slots.withdraw(link)
-                await self._turn_away(link, verdict)
+                await _briefly(self._turn_away(link, verdict))
                 await _closed(link.socket)
                 await asyncio.sleep(_ARRIVE_S)
 
@@ -327,16 +334,21 @@ def _not_wanted(hello: HordeExecutorHello, attempt: Attempt | None) -> str | Non
     return None
 
 
-async def _closed(socket: web.WebSocketResponse) -> None:
+async def _briefly(work: Awaitable[object]) -> None:
+    """Do ``work`` without waiting long for a peer that does not read: what is sent has gone to its buffer."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LEAVE_S):
-            await socket.close()
+            await work
+
+
+async def _closed(socket: web.WebSocketResponse) -> None:
+    await _briefly(socket.close())
 
 
 async def _hello(socket: web.WebSocketResponse) -> HordeExecutorHello:
     try:
         async with asyncio.timeout(_HELLO_S):
-            frame = read_from_executor(await socket.receive_str())
+            frame = read_from_executor(await socket.receive_str(), FIRST_FRAME_BYTES)
     except (TimeoutError, TypeError) as error:
         raise MalformedFrame("executor.no_greeting", "no greeting came") from error
     if not isinstance(frame, HordeExecutorHello):

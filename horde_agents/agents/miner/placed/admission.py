@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from horde_agents.agents.miner.admission import Badge, Hold, Refuse, SendOn, Serve, Verdict
+from horde_agents.agents.miner.admission import NOT_MEANT, Badge, Hold, Refuse, SendOn, Serve, Verdict
 from horde_agents.agents.miner.placed.view import PlacementView
 from horde_agents.placement.coordination import CoordinationAway, CoordinationDenied
 from horde_agents.placement.records import Slot, SlotState
@@ -44,8 +44,8 @@ class SharedSlots:
     async def verdict(self, badge: Badge, hello: HordeExecutorHello) -> Verdict:
         if badge.slot_id and badge.slot_id != hello.slot_id:
             return Refuse("the greeting names another slot than the token")
-        if hello.meant_for and self.on_demand is not None:
-            return await self.on_demand.verdict(badge, hello)
+        if hello.meant_for:
+            return await self.on_demand.verdict(badge, hello) if self.on_demand else NOT_MEANT
         if badge.executor_class and badge.executor_class != hello.executor_class:
             return Refuse(
                 f"slot {hello.slot_id:.200} reports class {hello.executor_class!r:.80}; "
@@ -64,8 +64,8 @@ class SharedSlots:
     async def belied(self, badge: Badge, hello: HordeExecutorHello) -> str | None:
         if badge.slot_id and badge.slot_id != hello.slot_id:
             return "the greeting names another slot than the token"
-        if hello.meant_for and self.on_demand is not None:
-            verdict = await self.on_demand.verdict(badge, hello)
+        if hello.meant_for:
+            verdict = await self.on_demand.verdict(badge, hello) if self.on_demand else NOT_MEANT
             return verdict.why if isinstance(verdict, Refuse) else None
         slot = self.view.state.slots.get(hello.slot_id)
         if slot is None or not slot.allocation_id:
