@@ -151,8 +151,14 @@ class StoredCoordination:
 
 
 def _set_up(connection: Any, _record: object) -> None:  # noqa: ANN401  (the driver's own type)
+    # one value that a hand has spoilt must not make all of them unreadable
+    connection.text_factory = _text
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")  # what a power cut takes, the reconciler puts right
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")
 
 
 def _snapshot(connection: Connection, prefix: str) -> Snapshot:
@@ -162,7 +168,8 @@ def _snapshot(connection: Connection, prefix: str) -> Snapshot:
 
 
 def _entry(row: Any) -> Entry:  # noqa: ANN401  (a row)
-    return Entry(row.value, row.index, Session(row.session) if row.session else None)
+    value = row.value if isinstance(row.value, str) else _text(row.value)
+    return Entry(value, row.index, Session(row.session) if row.session else None)
 
 
 def _index(connection: Connection) -> int:
