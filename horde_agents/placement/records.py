@@ -20,15 +20,26 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from horde_agents.placement.coordination import Entry, Session, Snapshot
 
 T = TypeVar("T")
 KEEPER: Final = "keeper"
 CHOREOGRAPHER: Final = "choreographer"
+
+#: Bytes of one value that are read at most; what agents write is far below.
+_MOST_BYTES: Final = 64 * 1024
+#: Holders that one class may be wished at most.
+MOST_HOLDERS: Final = 100_000
+#: Values that no agent writes are taken for typing errors, whoever counts on with them.
+_Uid: TypeAlias = Annotated[int, Field(ge=0, le=65_535)]
+_Epoch: TypeAlias = Annotated[int, Field(ge=0, le=10**15)]
+_Cycle: TypeAlias = Annotated[int, Field(ge=-1, le=10**9)]
+_Count: TypeAlias = Annotated[int, Field(ge=0, le=10**9)]
+_Address: TypeAlias = Annotated[str, Field(pattern=r"^[!-~]{1,300}:\d{1,5}/[0-9a-f]{64}$")]
 
 
 class SlotState(StrEnum):
@@ -54,13 +65,13 @@ class Slot:
     node: str
     devices: tuple[str, ...] = ()
     owner: str = ""
-    uid: int | None = None
-    epoch: int = 0
+    uid: _Uid | None = None
+    epoch: _Epoch = 0
     state: SlotState = SlotState.VACANT
     allocation_id: str = ""
     pinned: bool = False
     job_uuid: str = ""
-    moved_cycle: int = -1
+    moved_cycle: _Cycle = -1
     ended: str = ""
     says: str = ""
     leaving: str = ""
@@ -71,8 +82,8 @@ class Member:
     """A living miner agent; one that may not dance keeps its slots at the turn of a cycle."""
 
     hotkey: str
-    uid: int | None
-    address: str
+    uid: _Uid | None
+    address: _Address
     may_dance: bool = True
 
 
@@ -85,18 +96,18 @@ class UidWish:
 
 @dataclass(frozen=True, slots=True)
 class PoolWish:
-    """How many holders a class shall have; ``None`` as configured."""
+    """How many holders a class shall have, -1 for all that the nodes hold; ``None`` as configured."""
 
-    holders: int | None = None
+    holders: Annotated[int, Field(ge=-1, le=MOST_HOLDERS)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PoolReport:
     """What the keeper has of a class: ``waiting`` holders are dispatched and not placed, ``says`` is why."""
 
-    wanted: int
-    holders: int
-    waiting: int = 0
+    wanted: _Count
+    holders: _Count
+    waiting: _Count = 0
     says: str = ""
 
 
@@ -105,7 +116,7 @@ class MainHotkey:
     """The main hotkey of a cycle."""
 
     hotkey: str
-    cycle: int
+    cycle: _Cycle
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +237,12 @@ _UID_WISH: Final = TypeAdapter(UidWish)
 _POOL_WISH: Final = TypeAdapter(PoolWish)
 _POOL_REPORT: Final = TypeAdapter(PoolReport)
 _MAIN_HOTKEY: Final = TypeAdapter(MainHotkey)
-_CYCLE: Final = TypeAdapter(int)
+_CYCLE: Final[TypeAdapter[int]] = TypeAdapter(_Cycle)
 _MOVES: Final = TypeAdapter(MoveRecord)
+#: What may be below a horde's prefix; a room ends with a slash.
+_KNOWN: Final = frozenset(
+    ("slots/", "members/", "roles/", "uids/", "pool/", "reports/", "dance", "last_dance", "main_hotkey")
+)
 
 
 def read_state(keys: Keys, snapshot: Snapshot, before: HordeState | None = None) -> HordeState:
@@ -240,7 +255,11 @@ def read_state(keys: Keys, snapshot: Snapshot, before: HordeState | None = None)
     for key, entry in snapshot.entries.items():
         room, slash, name = key.removeprefix(keys.prefix).partition("/")
         below.setdefault(room + slash, {})[name] = entry
-    garbage: list[Garbage] = []
+    garbage = [
+        Garbage(f"{keys.prefix}{room}{name}", "no agent of this version knows such a key")
+        for room in sorted(below.keys() - _KNOWN)
+        for name in below[room]
+    ]
 
     def read(
         room: str, adapter: TypeAdapter[T], name_field: str = "", read_before: Mapping[str, T] | None = None
@@ -252,21 +271,15 @@ def read_state(keys: Keys, snapshot: Snapshot, before: HordeState | None = None)
                 found[name] = read_before[name]
                 continue
             try:
-                record = adapter.validate_json(entry.value)
-            except ValidationError as error:
+                found[name] = _record(adapter, entry, name, name_field)
+            except ValueError as error:
                 garbage.append(Garbage(f"{keys.prefix}{room}{name}", _short(error)))
-                continue
-            if name_field and getattr(record, name_field) != name:
-                named = getattr(record, name_field)
-                garbage.append(Garbage(f"{keys.prefix}{room}{name}", f"it names another: {named!r:.80}"))
-            else:
-                found[name] = record
         return found
 
     return HordeState(
         index=snapshot.index,
         slots=read("slots/", _SLOT, "slot_id", known.slots),
-        members=read("members/", _MEMBER, "hotkey"),
+        members=_held(read("members/", _MEMBER, "hotkey"), below.get("members/", {}), garbage, keys),
         uid_wishes=read("uids/", _UID_WISH),
         pool_wishes=read("pool/", _POOL_WISH),
         pool_reports=read("reports/", _POOL_REPORT),
@@ -296,7 +309,27 @@ def given_to(slot: Slot, member: Member) -> Slot:
     return replace(slot, owner=member.hotkey, uid=member.uid, epoch=slot.epoch + 1)
 
 
-def _short(error: ValidationError) -> str:
+def _record(adapter: TypeAdapter[T], entry: Entry, name: str, name_field: str) -> T:
+    if len(entry.value) > _MOST_BYTES:
+        raise ValueError(f"it has {len(entry.value)} bytes; {_MOST_BYTES} are the most")
+    record = adapter.validate_json(entry.value)
+    if name_field and getattr(record, name_field) != name:
+        raise ValueError(f"it names another: {getattr(record, name_field)!r:.80}")
+    return record
+
+
+def _held(
+    members: Mapping[str, Member], entries: Mapping[str, Entry], garbage: list[Garbage], keys: Keys
+) -> dict[str, Member]:
+    """Those whose key a session holds: any other was written by hand, and nobody lives there."""
+    ghosts = [hotkey for hotkey in members if entries[hotkey].session is None]
+    garbage += [Garbage(keys.member(hotkey), "no miner's session holds it") for hotkey in ghosts]
+    return {hotkey: member for hotkey, member in members.items() if hotkey not in ghosts}
+
+
+def _short(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
     first: Any = error.errors(include_url=False)[0]
     where = ".".join(map(str, first["loc"]))
     return f"{where}: {first['msg']}" if where else str(first["msg"])

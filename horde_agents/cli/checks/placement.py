@@ -42,9 +42,15 @@ def _by_uid(state: HordeState) -> list[Member]:
 
 
 def _role(role: str, state: HordeState) -> Finding:
-    name = state.who_has(role)
-    if name is not None:
+    name, session = state.roles.get(role, ("", None))
+    if session is not None and name in state.members:
         return fine(role, short(name))
+    if session is not None:
+        return wrong(
+            role,
+            f"{short(name) or 'nobody'}, no miner that lives, has the role, so {_UNDONE[role]}. "
+            f"End the session {session} that holds it",
+        )
     return wrong(
         role,
         f"no miner has the role, so {_UNDONE[role]}. A miner takes it within seconds if it runs with this "

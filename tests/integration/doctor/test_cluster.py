@@ -17,7 +17,7 @@ from horde_agents.clients.consul_connection import ConsulConnection
 from horde_agents.clients.nomad import Nomad
 from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.placement.coordination import Put
-from horde_agents.placement.records import Keys, Member, Slot, SlotState, as_json
+from horde_agents.placement.records import Keys, Slot, SlotState, as_json
 from horde_agents.testing.consul_server import ConsulServer
 from horde_agents.testing.nomad_server import FakeGpu, GpuNodeAgent, NomadServer
 from horde_agents.testing.server_process import free_ports
@@ -149,7 +149,6 @@ async def test_hand_edited_key_and_overlapping_devices_are_named(
             Put(keys.slot(SLOT.slot_id), as_json(SLOT), 0),
             Put(keys.slot(both.slot_id), as_json(both), 0),
             Put(keys.slot("gpu1:GPU-c"), as_json(SLOT)[:-20], 0),
-            Put(keys.member("5Alice"), as_json(Member("5Alice", 7, "a")), 0),
         ]
     )
     found = await sharing.look()

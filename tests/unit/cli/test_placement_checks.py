@@ -34,6 +34,12 @@ def test_a_horde_without_a_miner_is_named() -> None:
     assert "no miner of horde ours runs" in wrong(replace(WELL, slots={}, members={}))
 
 
+def test_a_role_that_a_session_of_no_miner_has_is_named() -> None:
+    said = wrong(replace(WELL, roles={**WELL.roles, "choreographer": ("mine", Session("s9"))}))
+    assert "choreographer: mine, no miner that lives, has the role, so no slot moves" in said
+    assert "End the session s9" in said
+
+
 def test_a_role_that_nobody_has_is_named_with_what_stays_undone() -> None:
     said = wrong(replace(WELL, roles={"keeper": (ALICE, None)}))
     assert "keeper: no miner has the role, so no holder is started" in said

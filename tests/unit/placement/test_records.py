@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from horde_agents.placement.coordination import Entry, Session, Snapshot
 from horde_agents.placement.records import (
+    Garbage,
     HordeState,
     Keys,
     MainHotkey,
@@ -26,15 +28,21 @@ from horde_agents.placement.records import (
 from tests.unit.placement.hordes import hordes
 
 KEYS = Keys("test")
+ADDRESS = f"10.0.0.1:1/{'0' * 64}"
 SLOT = Slot("n:g1", "always_on.test", "n", ("g1",), "A", 3, 5, SlotState.LEASED, "alloc", job_uuid="j")
 
 
 def _read(values: Mapping[str, str]) -> HordeState:
-    return read_state(KEYS, Snapshot(9, {key: Entry(value, 4) for key, value in values.items()}))
+    held = Session("s")
+    entries = {
+        key: Entry(value, 4, held if key.startswith(KEYS.member("")) else None)
+        for key, value in values.items()
+    }
+    return read_state(KEYS, Snapshot(9, entries))
 
 
 def test_every_record_comes_back_as_it_was_written() -> None:
-    member, wish, report = Member("A", 3, "10.0.0.1:1/x"), PoolWish(2), PoolReport(3, 2, 1, "no place")
+    member, wish, report = Member("A", 3, ADDRESS), PoolWish(2), PoolReport(3, 2, 1, "no place")
     state = _read(
         {
             KEYS.slot(SLOT.slot_id): as_json(SLOT),
@@ -82,6 +90,14 @@ def test_nobody_has_a_role_whose_lock_was_released() -> None:
         ("[]", "should be an object"),
         ("{}", "slot_id"),
         (as_json(SLOT).replace('"epoch":5', '"epoch":"five"'), "epoch"),
+        (as_json(SLOT).replace('"epoch":5', f'"epoch":{"9" * 4300}'), "epoch"),
+        (as_json(SLOT).replace('"epoch":5', '"epoch":-1'), "epoch"),
+        (as_json(SLOT).replace('"epoch":5', '"epoch":NaN'), "epoch"),
+        (as_json(SLOT).replace('"uid":3', '"uid":65536'), "uid"),
+        (as_json(SLOT).replace('"owner":"A"', '"owner":"\\ud800"'), "Invalid JSON"),
+        ("[" * 100_000, "65536 are the most"),
+        ("[" * 60_000, "recursion"),
+        (as_json(replace(SLOT, devices=tuple(map(str, range(20_000))))), "65536 are the most"),
         (as_json(SLOT).replace('"leased"', '"sleeping"'), "state"),
         (as_json(SLOT).replace('"slot_id":"n:g1"', '"slot_id":"n:g2"'), "it names another: 'n:g2'"),
     ],
@@ -95,9 +111,33 @@ def test_slot_that_cannot_be_read_is_named_and_the_rest_goes_on(value: str, why:
 
 
 def test_member_of_another_name_is_garbage() -> None:
-    state = _read({KEYS.member("B"): as_json(Member("A", 1, "x"))})
+    state = _read({KEYS.member("B"): as_json(Member("A", 1, ADDRESS))})
     assert state.members == {}
     assert state.garbage[0].key == KEYS.member("B")
+
+
+@pytest.mark.parametrize("address", ["", "nowhere", "10.0.0.1:1", f"a b:1/{'0' * 64}", f"é:1/{'0' * 64}"])
+def test_member_whose_address_is_none_is_garbage(address: str) -> None:
+    state = _read({KEYS.member("A"): as_json(Member("A", 1, address))})
+    assert state.members == {}
+    assert "address" in state.garbage[0].why
+
+
+def test_member_that_no_session_holds_is_nobody() -> None:
+    state = read_state(KEYS, Snapshot(9, {KEYS.member("A"): Entry(as_json(Member("A", 1, ADDRESS)), 4)}))
+    assert state.members == {}
+    assert state.garbage == (Garbage(KEYS.member("A"), "no miner's session holds it"),)
+
+
+@pytest.mark.parametrize("name", ["", "slotz/a", "dance/x", "last_dance/", "a b", "../x", "slots"])
+def test_key_of_no_known_name_is_named(name: str) -> None:
+    assert [garbage.key for garbage in _read({KEYS.prefix + name: "1"}).garbage] == [KEYS.prefix + name]
+
+
+@pytest.mark.parametrize("holders", [-5, -(2**70), 10**9, 2**70])
+def test_count_of_holders_beyond_all_reason_is_garbage(holders: int) -> None:
+    state = _read({KEYS.pool("always_on.test"): as_json(PoolWish(holders))})
+    assert (state.pool_wishes, len(state.garbage)) == ({}, 1)
 
 
 def test_folder_that_somebody_made_is_named_by_its_whole_key() -> None:

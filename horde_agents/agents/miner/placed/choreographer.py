@@ -67,6 +67,7 @@ class Choreographer:
     kept_history: int = 500
     moves: Counter[str] = field(default_factory=Counter)
     _absent_since_s: dict[str, float] = field(default_factory=dict)
+    _ahead: int | None = None
 
     async def work(self, fence: Held) -> None:
         """Look after every change, and from time to time; one that fails is tried again."""
@@ -136,8 +137,14 @@ class Choreographer:
         return sorted(owners.difference(gone)), gone
 
     def _cycle_turned(self, state: HordeState) -> bool:
-        cycle = self.cycle()
-        return cycle is not None and cycle > state.last_dance_cycle
+        cycle, last = self.cycle(), state.last_dance_cycle
+        if cycle is not None and last > cycle + 1 and last != self._ahead:
+            key = self.view.keys.last_dance
+            _log.warning(
+                "no dance until the cycle of the last one; delete its key", key=key, last=last, now=cycle
+            )
+            self._ahead = last
+        return cycle is not None and cycle > last
 
     async def _move(self, moves: Sequence[Move], state: HordeState, fence: Held) -> int:
         """Make ``moves``; where one does not fit any more, the others are made without it."""

@@ -21,6 +21,7 @@ from horde_agents.runtime.logs import get_logger
 #: Seconds between two tries to get a role that another has.
 _ASK_AGAIN_S: Final = 5.0
 _RETRY_S: Final = 0.5
+_SHOWN: Final = 100
 _log = get_logger(__name__)
 
 #: What a role does while it is held: its writes carry the fence.
@@ -46,6 +47,7 @@ class Membership:
     _life: _Life | None = None
     _has_left: bool = False
     _begun: asyncio.Event = field(default_factory=asyncio.Event)
+    _strangers: dict[str, Session] = field(default_factory=dict)
 
     @property
     def _store(self) -> Coordination:
@@ -87,7 +89,16 @@ class Membership:
                     _log.info("role taken", role=role)
                     await self._work(role, work, Held(key, life.session), life.over)
                 else:
+                    self._name_stranger(role)
                     await next_change(changed, _ASK_AGAIN_S)
+
+    def _name_stranger(self, role: str) -> None:
+        """Say once that a session has a role that is no miner's: it will not do the work."""
+        state = self.view.state
+        name, session = state.roles.get(role, ("", None))
+        if session is not None and name not in state.members and self._strangers.get(role) != session:
+            self._strangers[role] = session
+            _log.warning("a session of no miner has a role", role=role, name=name[:_SHOWN], session=session)
 
     async def _live(self) -> None:
         hotkey = self.member().hotkey
