@@ -66,6 +66,7 @@ async def _answers(miner: SimMiner) -> list[Figure]:
         stream = await one.offers_each_s(_PER_S, _STREAM_S, runs=True)
         await one.all_over()
         at_once = await one.offers_at_once(_HOLDERS)
+        await asyncio.sleep(_SETTLE_S)  # what comes after 300 accepts is no part of a decline
         declined = await other.offers_each_s(_PER_S, _STREAM_S / 2, runs=False)
         assert one.declined == 0, f"{one.declined} offers declined that had room"
         assert other.declined == len(declined), "offers accepted without room"
