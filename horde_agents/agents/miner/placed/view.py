@@ -22,7 +22,7 @@ from horde_agents.runtime.logs import get_logger
 #: Seconds after which a blocking query returns without a change; below the clients' own limits.
 _WAIT_S: Final = 55.0
 #: Seconds between two readings at least: each is of everything, and many changes come together.
-_GATHER_S: Final = 0.05
+_GATHER_S: Final = 0.1
 _log = get_logger(__name__)
 
 
