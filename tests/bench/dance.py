@@ -13,7 +13,7 @@ from horde_agents.placement.coordination import MAX_CHANGES, Delete, Put
 from horde_agents.placement.records import HordeState, Keys, MoveRecord, as_json, read_moves, read_state
 from tests.bench.bare_sockets import bare_sockets
 from tests.bench.beside import Beside
-from tests.bench.figures import Figure, ratio
+from tests.bench.figures import Figure, ratio, shown
 from tests.bench.horde_sim import (
     HORDE,
     Moved,
@@ -66,19 +66,16 @@ async def _danced(url: str, holders: Beside, bare: Beside) -> list[Figure]:
             bare_ways.append(await asyncio.to_thread(bare.ask, "reconnect"))
             longest = max(longest, *(m.welcome_s - m.told_s for m in moved))
     connections = holders.ask("connections") - _SLOTS * _ROUNDS
-    shown = f"{sum(writes) / _ROUNDS:.3f} s; {sum(bare_writes) / _ROUNDS:.3f} s"
-    shown_ways = f"{sum(ways) / _ROUNDS:.2f} s; {sum(bare_ways) / _ROUNDS:.2f} s"
+    written, went = f"{shown(writes)}, {shown(bare_writes)}", f"{shown(ways)}, {shown(bare_ways)}"
     return [
         Figure(
             f"writes of a dance of {_SLOTS} / bare transactions",
             ratio(writes, bare_writes),
             1.5,
             "x",
-            detail=shown,
+            detail=written,
         ),
-        Figure(
-            "its reconnects / bare WebSocket reconnects", ratio(ways, bare_ways), 2, "x", detail=shown_ways
-        ),
+        Figure("its reconnects / bare WebSocket reconnects", ratio(ways, bare_ways), 2, "x", detail=went),
         Figure("a slot unserved in it, longest", longest, 2, "s"),
         Figure("connections of a slot beside those of its moves", connections / _SLOTS, 1, ""),
     ]
