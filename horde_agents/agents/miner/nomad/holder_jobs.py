@@ -1,5 +1,6 @@
 """Makes the holders' Nomad jobs from the class catalogue and ``nomad_jobs/holder.nomad.hcl``."""
 
+import asyncio
 import json
 import sys
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ class HolderJobs:
     file: Path
     variables: Mapping[str, Any]
     _registered: set[str] = field(default_factory=set)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def ensure(self, row: ExecutorClass) -> None:
         """Have the job of ``row`` registered.
@@ -35,10 +37,12 @@ class HolderJobs:
             ServerAway, ServerDenied: as Nomad says.
             ServerRefused: Nomad does not take the job; the text has its reason.
         """
-        if row.name not in self._registered:
-            values = {**self.variables, **class_variables(row)}
-            await self.nomad.register(await self.nomad.parse(self.file.read_text(), variable_file(values)))
-            self._registered.add(row.name)
+        async with self._turn:  # dispatches come several at once, and one registration is enough
+            if row.name not in self._registered:
+                values = {**self.variables, **class_variables(row)}
+                job = await self.nomad.parse(self.file.read_text(), variable_file(values))
+                await self.nomad.register(job)
+                self._registered.add(row.name)
 
     def forget(self, row: ExecutorClass) -> None:
         """Register the job of ``row`` again before its next dispatch."""

@@ -29,7 +29,7 @@ async def shared_store(settings: MinerSettings) -> AsyncIterator[Coordination | 
     Raises:
         SettingsWrong: it shares slots, and its executors' tokens would be good for itself alone.
     """
-    if settings.shares_slots and settings.pool == "process" and settings.horde_secret_file is None:
+    if settings.shares_slots and settings.pool != "nomad" and settings.horde_secret_file is None:
         raise SettingsWrong(
             "Setting 'horde_secret_file' is missing: miners that share slots need one secret, or they refuse "
             "each other's executors. Put the same random text into a file of mode 600 for each of them."
