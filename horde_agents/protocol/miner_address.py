@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-_FORM: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):(\d{1,5})/([0-9a-f]{64})")
+_FORM: Final = re.compile(r"(\[[0-9a-fA-F:]{2,45}\]|[A-Za-z0-9_.-]{1,253}):(\d{1,5})/([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class HordeExecutorHello(OpenMessage):
     running_job_uuid: str | None = None
     devices: list[str] = Field(default_factory=list)
     meant_for: str | None = None
-    placement_epoch: int = 0
+    placement_epoch: int = Field(default=0, ge=0, le=10**15)
 
 
 class HordeWelcome(OpenMessage):
@@ -44,7 +44,7 @@ class HordeWelcome(OpenMessage):
     miner_hotkey: str
     uid: int | None = None
     horde_addresses: list[str] = Field(default_factory=list)
-    heartbeat_s: float = 5.0
+    heartbeat_s: float = Field(default=5.0, ge=0.1, le=60.0)
 
 
 class HordeGoTo(OpenMessage):
@@ -52,7 +52,7 @@ class HordeGoTo(OpenMessage):
 
     message_type: Literal["HordeGoTo"] = "HordeGoTo"
     address: str
-    placement_epoch: int
+    placement_epoch: int = Field(ge=0, le=10**15)
 
 
 class HordeHeartbeat(OpenMessage):

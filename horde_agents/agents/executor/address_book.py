@@ -9,7 +9,8 @@ import mmap
 from collections.abc import Sequence
 from typing import Final
 
-_PAGE_BYTES: Final = 64 * 1024
+#: Room for as many addresses as there may be, each as long as it may be.
+_PAGE_BYTES: Final = 128 * 1024
 #: Addresses kept at most; a horde has at most 256 UIDs.
 _MOST: Final = 256
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
@@ -35,6 +36,10 @@ _WELCOME_S: Final = 10.0
 _MOST_SENT_ON: Final = 3
 #: Refusals in a row after which an executor that was made for one attempt takes it that it is not wanted.
 _MOST_REFUSED: Final = 2
+#: A connection that was in service so long has held: the next that breaks is a new story.
+_HELD_S: Final = 1.0
+#: Addresses of one welcome that are read.
+_MOST_ADDRESSES: Final = 256
 _log = get_logger(__name__)
 
 
@@ -68,6 +73,7 @@ class MinerLink:
     _away_since_s: float = 0.0
     _sent_on: int = 0
     _refused: int = 0
+    _has_held: bool = False
 
     async def keep(self) -> None:
         """Stay connected for as long as the process lives: to the miner whose job runs, else to whoever
@@ -79,25 +85,24 @@ class MinerLink:
         """
         self._away_since_s = monotonic_s()
         async with aiohttp.ClientSession() as session:
+            delays = _delays()
             while True:
-                delays, away_since_s = delays_s(0.05, 5.0, Random()), self._away_since_s  # noqa: S311
-                while away_since_s == self._away_since_s:  # until a connection has come and gone
-                    try:
-                        await self._connected(session)
-                    except _SentOn:
-                        if self._sent_on <= _MOST_SENT_ON:
-                            continue
-                    except (aiohttp.ClientError, OSError, MinerRefused, MalformedFrame) as error:
-                        _log.warning("miner link failed", error=str(error) or repr(error))
-                        self._count_refusal(error)
-                        if not self._job_uuid:  # a running job is known to its own miner alone
-                            self.book.pass_over()
-                    if (
-                        self._job_uuid
-                        and monotonic_s() - self._away_since_s > self.settings.reconnect_grace_s
-                    ):
-                        raise MinerLost(f"no miner for {self.settings.reconnect_grace_s:g} s")
-                    await asyncio.sleep(next(delays))
+                self._has_held = False
+                try:
+                    await self._connected(session)
+                except _SentOn:
+                    if self._sent_on <= _MOST_SENT_ON:
+                        continue
+                except (aiohttp.ClientError, OSError, MinerRefused, MalformedFrame) as error:
+                    _log.warning("miner link failed", error=str(error) or repr(error))
+                    self._count_refusal(error)
+                    if not self._job_uuid:  # a running job is known to its own miner alone
+                        self.book.pass_over()
+                if self._job_uuid and monotonic_s() - self._away_since_s > self.settings.reconnect_grace_s:
+                    raise MinerLost(f"no miner for {self.settings.reconnect_grace_s:g} s")
+                if self._has_held:
+                    delays = _delays()
+                await asyncio.sleep(next(delays))
 
     def _count_refusal(self, error: Exception) -> None:
         """Raise the last of several in a row, where nobody else may want this executor."""
@@ -141,13 +146,14 @@ class MinerLink:
             limit.reschedule(None)
             for text in self._told:
                 await socket.send_str(text)
-            self._socket = socket
+            self._socket, begun_s = socket, monotonic_s()
             try:
                 await self._receive(socket)
             finally:
                 self._socket = None
                 self.parted.set()
                 self._away_since_s = monotonic_s()
+                self._has_held = self._away_since_s - begun_s >= _HELD_S
 
     async def _greeted(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         frame = await _first_frame(socket)
@@ -232,10 +238,16 @@ async def _first_frame(socket: aiohttp.ClientWebSocketResponse) -> FromMiner:
 
 def _readable(addresses: list[str]) -> list[str]:
     """Those of ``addresses`` that have the form of one."""
-    readable = []
-    for text in addresses:
+    readable, wrong = [], []
+    for text in dict.fromkeys(addresses[:_MOST_ADDRESSES]):
         try:
             readable.append(str(MinerAddress.read(text)))
         except ValueError as error:
-            _log.warning("address left out", error=str(error))
+            wrong.append(str(error))
+    if wrong:
+        _log.warning("addresses left out", count=len(wrong), error=wrong[0])
     return readable
+
+
+def _delays() -> Iterator[float]:
+    return delays_s(0.05, 5.0, Random())  # noqa: S311  (spreads retries)

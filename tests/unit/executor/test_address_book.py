@@ -2,7 +2,10 @@
 
 import os
 
+import pytest
+
 from horde_agents.agents.executor.address_book import AddressBook
+from horde_agents.protocol.miner_address import MinerAddress
 
 A, B, C = (f"127.0.0.1:{port}/{'0' * 64}" for port in (1, 2, 3))
 
@@ -33,5 +36,13 @@ def test_word_on_who_is_there_keeps_the_present_miner_first() -> None:
 
 
 def test_longest_book_fits_its_page() -> None:
-    book = AddressBook([f"{'h' * 60}.example:{port}/{'0' * 64}" for port in range(10_000, 11_000)])
+    longest = [f"{'h' * 253}:{port}/{'0' * 64}" for port in range(10_000, 11_000)]
+    assert [str(MinerAddress.read(text)) for text in longest] == longest
+    book = AddressBook(longest)
+    book.go_to(longest[-1], 10**15)
     assert len(book.addresses()) == 256
+
+
+def test_host_longer_than_any_name_is_no_address() -> None:
+    with pytest.raises(ValueError, match="is no host:port"):
+        MinerAddress.read(f"{'h' * 254}:1/{'0' * 64}")
