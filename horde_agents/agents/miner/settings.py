@@ -1,12 +1,16 @@
 """The settings of a miner."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from horde_agents.placement.records import MOST_HOLDERS
 from horde_agents.runtime.settings import AgentSettings
+
+_URL: Final = re.compile(r"https?://[^/@?#\s]+")
 
 
 class Dance(StrEnum):
@@ -148,6 +152,24 @@ class MinerSettings(AgentSettings):
     def shares_slots(self) -> bool:
         """Whether other UIDs of the horde share this miner's slots."""
         return bool(self.consul_urls or self.placement_file)
+
+    @field_validator("slots")
+    @classmethod
+    def _counts_make_sense(cls, slots: dict[str, int]) -> dict[str, int]:
+        for name, count in slots.items():
+            if not -1 <= count <= MOST_HOLDERS:
+                raise ValueError(f"{name!r:.80} has {count}; from -1 (all) to {MOST_HOLDERS} are possible")
+        return slots
+
+    @field_validator("consul_urls", "nomad_urls")
+    @classmethod
+    def _plain_urls(cls, urls: list[str]) -> list[str]:
+        for url in urls:
+            if "@" in url:
+                raise ValueError("an address must not have a name or password in it; use the token file")
+            if _URL.fullmatch(url) is None:
+                raise ValueError("an address is http:// or https://, then host:port, and nothing behind it")
+        return urls
 
     @model_validator(mode="after")
     def _nomad_is_complete(self) -> Self:
