@@ -5,7 +5,8 @@ Lists and registrations go through python-nomad, in threads. Over HTTP of our ow
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -88,8 +89,9 @@ class Nomad:
     async def parse(self, hcl: str, variables: str) -> dict[str, Any]:
         """A job file as Nomad reads it; ``variables`` is the text of a variable file."""
         body = {"JobHCL": hcl, "Variables": variables, "Canonicalize": True}
-        answer = await self._ask(Jobs, lambda jobs: jobs.request("parse", json=body, method="post").json())
-        return dict(answer)
+        return await self._ask(
+            Jobs, lambda jobs: dict(jobs.request("parse", json=body, method="post").json())
+        )
 
     async def register(self, job: Mapping[str, Any]) -> None:
         """Make ``job`` known, or change it."""
@@ -98,7 +100,7 @@ class Nomad:
     async def job(self, job_id: str) -> dict[str, Any] | None:
         """A job's specification and state; ``None`` when there is none of that id."""
         try:
-            return dict(await self._ask(Job, lambda job: job.get_job(_escaped(job_id))))
+            return await self._ask(Job, lambda job: dict(job.get_job(_escaped(job_id))))
         except ServerRefused as error:
             if isinstance(error.__cause__, URLNotFoundNomadException):
                 return None
@@ -110,47 +112,54 @@ class Nomad:
 
     async def children(self, prefix: str) -> list[Child]:
         """Dispatched jobs whose ids begin with ``prefix``."""
-        rows = await self._ask(Jobs, lambda jobs: jobs.get_jobs(prefix=prefix, meta=True))
-        return [child_of(row) for row in rows if row.get("ParentID")]
+        return await self._ask(
+            Jobs,
+            lambda jobs: [
+                child_of(row) for row in jobs.get_jobs(prefix=prefix, meta=True) if row.get("ParentID")
+            ],
+        )
 
     async def allocations(self, prefix: str) -> list[Allocation]:
         """Allocations of jobs whose ids begin with ``prefix``."""
         wanted = f'JobID matches "^{prefix}"'
-        rows = await self._ask(
+        return await self._ask(
             Allocations,
-            lambda them: them.get_allocations(filter_=wanted, resources=True, task_states=True),
+            lambda them: [
+                allocation_of(row)
+                for row in them.get_allocations(filter_=wanted, resources=True, task_states=True)
+            ],
         )
-        return [allocation_of(row) for row in rows]
 
     async def allocation(self, allocation_id: str) -> Allocation | None:
         """One allocation; ``None`` when there is none of that id."""
         try:
-            row = await self._ask(
-                nomad_allocation.Allocation, lambda one: one.get_allocation(_escaped(allocation_id))
+            return await self._ask(
+                nomad_allocation.Allocation,
+                lambda one: allocation_of(one.get_allocation(_escaped(allocation_id))),
             )
         except ServerRefused as error:
             if isinstance(error.__cause__, URLNotFoundNomadException):
                 return None
             raise
-        return allocation_of(row)
 
     async def allocations_of(self, job_id: str) -> list[Allocation]:
         """The allocations of one job, without their devices, which Nomad does not list here."""
-        rows = await self._ask(Job, lambda job: job.get_allocations(_escaped(job_id)))
-        return [allocation_of(row) for row in rows]
+        return await self._ask(
+            Job, lambda job: [allocation_of(row) for row in job.get_allocations(_escaped(job_id))]
+        )
 
     async def nodes(self, node_pool: str) -> list[GpuNode]:
         """The machines of a node pool, with their devices."""
-        rows = await self._ask(Nodes, lambda nodes: nodes.get_nodes(resources=True))
-        return [node_of(row) for row in rows if row.get("NodePool") == node_pool]
+        return await self._ask(
+            Nodes,
+            lambda nodes: [
+                node_of(row) for row in nodes.get_nodes(resources=True) if row.get("NodePool") == node_pool
+            ],
+        )
 
     async def why_blocked(self, job_id: str) -> str | None:
         """Why Nomad has no place for a job; ``None`` when it is not waiting for one."""
-        rows = await self._ask(Job, lambda job: job.get_evaluations(_escaped(job_id)))
-        for row in rows:
-            if row["Status"] == "blocked":
-                return "; ".join(reasons_in(row)) or "no node has what it needs"
-        return None
+        return await self._ask(Job, lambda job: _why_blocked(job.get_evaluations(_escaped(job_id))))
 
     async def dispatch(self, parent_id: str, token: str, meta: Mapping[str, str], prefix: str = "") -> Child:
         """Start a child of a parameterized job. Repeated with the same ``token``, it starts no second one.
@@ -163,10 +172,13 @@ class Nomad:
             params={"idempotency_token": token, "namespace": self.namespace},
             json={"Meta": dict(meta), "IdPrefixTemplate": prefix},
         )
-        job = await self.job(answer.body["DispatchedJobID"])
+        with _understood():
+            job_id = str(answer.body["DispatchedJobID"])
+        job = await self.job(job_id)
         if job is None:  # two dispatches met, and the answer names the one that was not stored (bundle 4.1)
             job = await self._dispatched_with(parent_id, token, meta)
-        return Child(job["ID"], parent_id, job["Status"], bool(job["Stop"]), job.get("Meta") or {})
+        with _understood():
+            return Child(job["ID"], parent_id, job["Status"], bool(job["Stop"]), job.get("Meta") or {})
 
     async def events(self) -> AsyncGenerator[None, None]:
         """Yields after every batch of events, and whenever the stream was begun anew; it raises nothing.
@@ -223,7 +235,8 @@ class Nomad:
         for left in reversed(range(len(self.address.urls))):
             url = self._http.url()
             try:
-                return await asyncio.to_thread(question, self._api(kind, url, is_last=left == 0))
+                with _understood():
+                    return await asyncio.to_thread(question, self._api(kind, url, is_last=left == 0))
             except (BaseNomadException, InvalidParameters, OSError) as error:
                 away = _as_ours(error, url)
             if self._http.url() == url:  # else another request has found out already
@@ -252,6 +265,18 @@ class Nomad:
         }
 
 
+@contextmanager
+def _understood() -> Iterator[None]:
+    """An answer that lacks what it should have is refused as a whole: on half a list nothing may be done."""
+    try:
+        yield
+    except (BaseNomadException, InvalidParameters, OSError):
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {error!s:.100}"
+        raise ServerRefused(f"Nomad's answer is none of Nomad's ({why}). Is it Nomad, and which?") from error
+
+
 def _as_ours(error: BaseNomadException | InvalidParameters | OSError, url: str) -> ServerAway:
     """The outage that ``error`` is; whatever else it is, is raised."""
     if isinstance(error, InvalidParameters):
@@ -271,3 +296,10 @@ def _as_ours(error: BaseNomadException | InvalidParameters | OSError, url: str) 
 
 def _escaped(job_id: str) -> str:
     return quote(job_id, safe="")
+
+
+def _why_blocked(evaluations: Iterable[Mapping[str, Any]]) -> str | None:
+    for row in evaluations:
+        if row["Status"] == "blocked":
+            return "; ".join(reasons_in(row)) or "no node has what it needs"
+    return None
