@@ -39,16 +39,18 @@ def uid_named(state: HordeState, text: str) -> str:
     uids = {slot.owner: slot.uid for slot in state.slots.values() if slot.owner}
     uids |= {hotkey: member.uid for hotkey, member in state.members.items()}
     uids |= {hotkey: uids.get(hotkey) for hotkey in state.uid_wishes}
+    if not text:
+        raise OrderRefused(f"The name of the UID is empty. There are: {_several(uids)}.")
     if text.isdecimal():
-        found = [hotkey for hotkey, uid in uids.items() if uid == int(text)]
+        found = [hotkey for hotkey, uid in uids.items() if str(uid) == text]
     else:
         found = [hotkey for hotkey in uids if hotkey == text] or [h for h in uids if h.startswith(text)]
     if len(found) == 1:
         return found[0]
     if found:
-        raise OrderRefused(f"{text!r} may be {_several(found)}. Write the whole hotkey.")
+        raise OrderRefused(f"{text!r:.80} may be {_several(found)}. Write the whole hotkey.")
     raise OrderRefused(
-        f"No miner or slot of this horde has the hotkey or UID {text!r}. There are: {_several(uids)}."
+        f"No miner or slot of this horde has the hotkey or UID {text!r:.80}. There are: {_several(uids)}."
     )
 
 
@@ -146,7 +148,7 @@ def _may_move(state: HordeState, slot: Slot, to: str) -> Member:
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, list(known), n=1)
     hint = f"Did you mean {near[0]!r}?" if near else f"There are: {_several(known)}."
-    return f"There is no {kind} {name!r} in this horde. {hint}"
+    return f"There is no {kind} {name!r:.80} in this horde. {hint}"
 
 
 def _several(names: Iterable[str]) -> str:

@@ -26,12 +26,23 @@ def test_uid_is_named_by_number_hotkey_or_its_beginning() -> None:
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("5G", "may be 5Ga, 5Gb"), ("5H", r"'5H'. There are: 5Ga, 5Gb"), ("7", "hotkey or UID '7'")],
+    [
+        ("5G", "may be 5Ga, 5Gb"),
+        ("5H", r"'5H'. There are: 5Ga, 5Gb"),
+        ("7", "hotkey or UID '7'"),
+        ("", "is empty"),
+        ("9" * 5000, "UID '999"),
+    ],
 )
 def test_name_of_none_or_several_is_refused(text: str, says: str) -> None:
     state = HordeState(uid_wishes={"5Ga": UidWish(), "5Gb": UidWish()})
     with pytest.raises(OrderRefused, match=says):
         uid_named(state, text)
+
+
+def test_empty_name_means_nobody_even_where_there_is_one_alone() -> None:
+    with pytest.raises(OrderRefused, match="is empty"):
+        uid_named(HordeState(members=horde([], living=("A",)).members), "")
 
 
 def test_pin_to_another_uid_gives_the_slot_with_a_line_of_history() -> None:
