@@ -5,6 +5,7 @@ The same contract as Consul's; sessions run out by wall clock, and a watch looks
 
 import asyncio
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -153,8 +154,22 @@ class StoredCoordination:
 def _set_up(connection: Any, _record: object) -> None:  # noqa: ANN401  (the driver's own type)
     # one value that a hand has spoilt must not make all of them unreadable
     connection.text_factory = _text
-    connection.execute("PRAGMA journal_mode=WAL")
+    _write_ahead(connection)
     connection.execute("PRAGMA synchronous=NORMAL")  # what a power cut takes, the reconciler puts right
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Several may open a new file at once, and the change of mode waits for no lock by itself."""
+    deadline_s = time.monotonic() + _LOCK_WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _text(raw: bytes) -> str:

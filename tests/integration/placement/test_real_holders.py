@@ -12,6 +12,7 @@ from tests.fixtures.waiting import eventually
 from tests.integration.placement.conftest import CLASS, Shared
 from tests.integration.placement.miners import PlacedMiner, serving
 
+_HOLDER = b"horde_agents.agents.executor"
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("docker_daemon")]
 
 
@@ -28,8 +29,12 @@ async def both(folder: Path, shared: Shared) -> AsyncIterator[tuple[PlacedMiner,
 
 def executors() -> dict[int, int]:
     """Holders below this process, and the executor that each has now."""
-    holders = _children(os.getpid())
+    holders = [child for child in _children(os.getpid()) if _HOLDER in _command(child)]
     return {holder: child for holder in holders for child in _children(holder)}
+
+
+def _command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _children(pid: int) -> list[int]:
