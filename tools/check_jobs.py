@@ -8,7 +8,7 @@ The server lives for the check alone, on free loopback ports; without one Nomad 
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,12 +28,17 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="horde-check-jobs-") as folder,
         nomad_server(Path(folder)) as server,
     ):
-        for name, options in _cases():
-            address = f"-address={server.url}"
-            if said := _run(nomad, "job", "validate", address, *options, spec_file(name)):
-                wrong.append(f"{name} {' '.join(options)}: {said}")
-    print("\n".join(wrong) or f"{len(_cases())} Nomad jobs are valid")
+        cases = _cases()
+        wrong += [why for name, options in cases if (why := refusal(server, name, options))]
+    print("\n".join(wrong) or f"{len(cases)} Nomad jobs are valid")
     return 1 if wrong else 0
+
+
+def refusal(server: NomadServer, name: str, options: Sequence[str]) -> str | None:
+    """Why Nomad refuses a job with these options of its command line; ``None`` when it does not."""
+    address = f"-address={server.url}"
+    said = _run(program(NOMAD), "job", "validate", address, *options, spec_file(name))
+    return None if said is None else f"{name} {' '.join(options)}: {said}"
 
 
 @contextmanager

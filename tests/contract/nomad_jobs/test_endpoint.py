@@ -15,9 +15,14 @@ from tools.nomad_specs import parsed, spec_file
 
 
 @pytest.fixture(scope="module")
-def nomad_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with check_jobs.nomad_server(tmp_path_factory.mktemp("nomad")) as server:
-        yield server.url
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NomadServer]:
+    with check_jobs.nomad_server(tmp_path_factory.mktemp("nomad")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def nomad_url(server: NomadServer) -> str:
+    return server.url
 
 
 def sent(url: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -53,9 +58,8 @@ def test_check_of_the_jobs_passes(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Nomad jobs are valid" in capsys.readouterr().out
 
 
-def test_check_names_the_job_that_nomad_refuses(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(NomadServer, "make_node_pool", lambda _server: None)
-    assert check_jobs.main() == 1
-    assert 'job "gpu-probe" is in nonexistent node pool "horde-gpu"' in capsys.readouterr().out
+def test_check_names_the_job_that_nomad_refuses(server: NomadServer) -> None:
+    said = check_jobs.refusal(server, "gpu_probe", ["-var=node_pool=elsewhere"])
+    assert said is not None
+    assert said.startswith("gpu_probe -var=node_pool=elsewhere: ")
+    assert 'job "gpu-probe" is in nonexistent node pool "elsewhere"' in said
