@@ -216,9 +216,15 @@ class Horde:
         await eventually(there)
 
     async def living(self) -> list[tuple[Child, Allocation]]:
-        """The holders that run."""
+        """The holders that run, once Nomad says of none that it only starts: executors are quicker."""
+
+        async def settled() -> tuple[list[Allocation]] | None:
+            rows = await self.nomad.allocations("holder-")
+            starting = [row for row in rows if (row.client_status, row.desired_status) == ("pending", "run")]
+            return None if starting else (rows,)
+
+        (allocations,) = await eventually(settled)
         children = {child.job_id: child for child in await self.nomad.children("holder-")}
-        allocations = await self.nomad.allocations("holder-")
         return [(children[row.job_id], row) for row in allocations if row.client_status == "running"]
 
     def place(self, child: Child, **changes: str) -> dict[str, str]:
@@ -278,10 +284,19 @@ async def horde(
     consul: ConsulCoordination,
     consul_server: ConsulServer,
     job_image: str,
-) -> Horde:
+) -> AsyncIterator[Horde]:
     """A horde without miners yet."""
     (tmp_path / "slots").mkdir()
-    return Horde(tmp_path, nomad_stage, nomad, consul, consul_server.url, job_image)
+    yield Horde(tmp_path, nomad_stage, nomad, consul, consul_server.url, job_image)
+    _remove_containers(tmp_path)
+
+
+def _remove_containers(folder: Path) -> None:
+    """A killed holder leaves its container to the next one of its slot, which a test may not have."""
+    label = f"label=horde.work_dir={folder / 'slots'}"
+    listed = subprocess.run(["docker", "ps", "-aq", "--filter", label], capture_output=True, check=True)
+    for container in listed.stdout.decode().split():
+        subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=True)
 
 
 @pytest.fixture

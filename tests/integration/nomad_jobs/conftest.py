@@ -130,6 +130,7 @@ def gpu_node(locked_consul: ConsulServer) -> Iterator[GpuNode]:
         server = NomadServer(program(NOMAD), folder / "server", extra=_consul_of_server(locked_consul))
         node = GpuNode(server.url)
         client = _client(folder, locked_consul, server.rpc_address)
+        allocations: list[str] = []
         try:
             server.start()
             server.wait_ready()
@@ -137,10 +138,12 @@ def gpu_node(locked_consul: ConsulServer) -> Iterator[GpuNode]:
             client.start()
             until(lambda: _is_fit(node, client), f"a gpu node; see {client.log}")
             yield node
+            allocations = [row["ID"] for row in node.call("GET", "allocations")]
             _empty(node)
         finally:
             client.kill()
             server.process.kill()
+            _remove_containers(allocations)
             _unmount(folder)
 
 
@@ -212,6 +215,15 @@ def _empty(node: GpuNode) -> None:
     until(lambda: all(map(over, node.call("GET", "allocations"))), "all allocations end")
     node.call("PUT", "system/gc")
     until(lambda: not node.call("GET", "allocations"), "allocations are forgotten")
+
+
+def _remove_containers(allocations: list[str]) -> None:
+    """Nomad may have forgotten an allocation before Docker has ended its container."""
+    for allocation in allocations:
+        label = f"label=com.hashicorp.nomad.alloc_id={allocation}"
+        listed = subprocess.run(["docker", "ps", "-aq", "--filter", label], capture_output=True, check=True)
+        for container in listed.stdout.decode().split():
+            subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=True)
 
 
 def _unmount(folder: Path) -> None:
