@@ -44,7 +44,7 @@ _MOST_WAITS: Final = 10
 #: before another may go: who waits for its turn serves on.
 _LEAVING_AT_ONCE: Final = 32
 _LEAVE_S: Final = 1.0
-_ARRIVE_S: Final = 0.25
+_ARRIVE_S: Final = 0.2
 #: Seconds in which an executor has to take in what it is sent; one that does not read is as good as gone.
 _SEND_S: Final = 60.0
 _log = get_logger(__name__)

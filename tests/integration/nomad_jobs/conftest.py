@@ -130,7 +130,6 @@ def gpu_node(locked_consul: ConsulServer) -> Iterator[GpuNode]:
         server = NomadServer(program(NOMAD), folder / "server", extra=_consul_of_server(locked_consul))
         node = GpuNode(server.url)
         client = _client(folder, locked_consul, server.rpc_address)
-        allocations: list[str] = []
         try:
             server.start()
             server.wait_ready()
@@ -138,12 +137,10 @@ def gpu_node(locked_consul: ConsulServer) -> Iterator[GpuNode]:
             client.start()
             until(lambda: _is_fit(node, client), f"a gpu node; see {client.log}")
             yield node
-            allocations = [row["ID"] for row in node.call("GET", "allocations")]
             _empty(node)
         finally:
-            client.kill()
+            client.stop()
             server.process.kill()
-            _remove_containers(allocations)
             _unmount(folder)
 
 
@@ -210,15 +207,17 @@ def _is_fit(node: GpuNode, client: ServerProcess) -> bool:
 
 def _empty(node: GpuNode) -> None:
     """End what still runs, and have its directories removed: they have mounts."""
+    allocations = [row["ID"] for row in node.call("GET", "allocations")]
     for job in node.call("GET", "jobs"):
         node.call("DELETE", f"job/{job['ID']}?purge=true")
+    _remove_containers(allocations)
     until(lambda: all(map(over, node.call("GET", "allocations"))), "all allocations end")
     node.call("PUT", "system/gc")
     until(lambda: not node.call("GET", "allocations"), "allocations are forgotten")
 
 
 def _remove_containers(allocations: list[str]) -> None:
-    """Nomad may have forgotten an allocation before Docker has ended its container."""
+    """End them at once: Nomad forgets a purged job's allocation while its container still has time to end."""
     for allocation in allocations:
         label = f"label=com.hashicorp.nomad.alloc_id={allocation}"
         listed = subprocess.run(["docker", "ps", "-aq", "--filter", label], capture_output=True, check=True)
