@@ -237,6 +237,8 @@ async def test_miners_serve_on_while_consul_is_away_and_nothing_moves(
                 a.validator() as validator,
             ):
                 await a.until_offers(2)
+                async with greeting(idle, b.address) as peer:
+                    await peer.expect("HordeGoTo")  # by now the other miner has read of the slots, too
                 server.process.stop()
                 await validator.send(signed_offer(a, new_uuid()))
                 await validator.expect("V0AcceptJobRequest")
