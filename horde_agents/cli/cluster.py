@@ -20,6 +20,16 @@ from horde_agents.testing.nomad_server import FakeGpu, GpuNodeAgent, NomadServer
 
 HORDE: Final = "demo"
 GPU_CLASS: Final = "always_on.llm.a6000"
+#: Nomad's docker driver removes images that nothing uses after three minutes, those of others, too.
+_KEEP_IMAGES: Final = """
+    plugin "docker" {
+      config {
+        gc {
+          image = false
+        }
+      }
+    }
+"""
 _PROGRAMS: Final = ("nomad", "consul", "horde-fake-gpus")
 
 
@@ -29,13 +39,17 @@ class ProgramMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ClusterPlan:
-    """What to start: ``gpus`` by gpu node, ``slots`` as in the miners' settings, servers of each kind."""
+    """What to start: ``gpus`` by gpu node, ``slots`` as in the miners' settings, servers of each kind.
+
+    ``drivers`` are Nomad's on the gpu nodes; holders need raw_exec alone.
+    """
 
     gpus: Mapping[str, Sequence[FakeGpu]]
     slots: Mapping[str, int]
     miners: Sequence[str] = ("miner", "miner-2")
     servers: int = 1
     overrides: Mapping[str, Mapping[str, Any]] | None = None
+    drivers: Sequence[str] = ("raw_exec",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +97,8 @@ def cluster_horde(folder: Path, plan: ClusterPlan) -> Iterator[ClusterHorde]:
             name,
             [server.rpc_address for server in nomad],
             gpus,
+            drivers=plan.drivers,
+            extra=_KEEP_IMAGES if "docker" in plan.drivers else "",
         )
         for name, gpus in plan.gpus.items()
     }

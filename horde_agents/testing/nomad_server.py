@@ -170,6 +170,7 @@ class GpuNodeAgent:
     name: str
     servers: Sequence[str]
     gpus: Sequence[FakeGpu] = ()
+    drivers: Sequence[str] = ("raw_exec",)
     extra: str = ""
     ports: dict[str, int] = field(default_factory=dict)
     process: ServerProcess = field(init=False)
@@ -204,7 +205,7 @@ class GpuNodeAgent:
               max_kill_timeout  = "5m"
               gc_interval       = "1h"
               options = {{
-                "driver.allowlist"     = "raw_exec"
+                "driver.allowlist"     = "{",".join(self.drivers)}"
                 "fingerprint.denylist" = "{_NOT_LOOKED_FOR}"
               }}
             }}

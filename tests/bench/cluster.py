@@ -1,8 +1,6 @@
 """A horde on real Nomad and Consul: jobs against the embedded pool and bare dispatches, and a first fill."""
 
 import asyncio
-import os
-import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -25,7 +23,7 @@ from horde_agents.placement.records import Keys, PoolWish, as_json
 from horde_agents.protocol.signing import KeypairSigner
 from horde_agents.testing.nomad_server import NODE_POOL
 from tests.bench.figures import Figure, ratio, shown
-from tests.bench.jobs import DOCKER_RUN, job_s, noop
+from tests.bench.jobs import job_s, noop
 from tools.setup.images import job_image
 
 _CLASS: Final = "always_on.test"
@@ -39,7 +37,7 @@ def cluster_figures() -> list[Figure]:
     """Jobs on a cluster with one slot, then how fast it gets more of them."""
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        plan = ClusterPlan({"gpu1": []}, {_CLASS: 1}, ["miner"])
+        plan = ClusterPlan({"gpu1": []}, {_CLASS: 1}, ["miner"], drivers=("raw_exec", "docker"))
         with (
             embedded_horde(folder / "embedded") as embedded,
             cluster_horde(folder / "cluster", plan) as cluster,
@@ -181,13 +179,20 @@ async def _nomad(cluster: ClusterHorde) -> AsyncIterator[_Nomad]:
 
 
 def _bare_job() -> dict[str, Any]:
-    """The same ``docker run``, as whoever has only Nomad would run it."""
-    docker = shutil.which("docker")
+    """The same image with the same bounds, as whoever has only Nomad would run it: by its docker driver."""
     task = {
         "Name": "run",
-        "Driver": "raw_exec",
-        "Env": {"HOME": os.environ.get("HOME", "/")},
-        "Config": {"command": docker, "args": [*DOCKER_RUN[1:], job_image(), "true"]},
+        "Driver": "docker",
+        "Config": {
+            "image": job_image(),
+            "command": "true",
+            "network_mode": "none",
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "pids_limit": 1024,
+            "ipc_mode": "private",
+            "init": True,
+        },
         "Resources": {"CPU": 100, "MemoryMB": 128},
     }
     group = {
