@@ -89,7 +89,7 @@ async def test_executor_that_is_sent_to_and_fro_slows_down(
     miner.answers = answers
     async with link_to(miner):
         await asyncio.sleep(4)
-    assert 4 <= len(miner.greetings) <= 20
+    assert 0 < len(miner.greetings) <= 20  # hundreds when it spins, fewer on a slow machine
 
 
 @pytest.mark.parametrize(
