@@ -19,6 +19,11 @@ class Extension(StrEnum):
     RESUME = "resume/1"  # a job or attempt sent twice is answered, not run twice
     CLASSES = "classes/1"  # a manifest of all classes beside the one of wire classes
     SLOT_DANCE = "slot-dance/1"  # the validator rewards slots that changed their UID
+    PROGRESS = "progress/1"  # long jobs leave signed progress receipts
+    EXCUSES = "excuses/1"  # a busy decline may show accepted and progress receipts
+    SHARES = "shares/1"  # a decline may say that the validator is over its share, with the numbers
+    PRICES = "prices/1"  # a manifest may carry a price of each class
+    WAITING = "waiting/1"  # a job may name several classes, and wait for capacity
     CHALLENGE = "challenge/1"  # the facilitator's nonce is signed besides the constant
 
 

@@ -208,3 +208,149 @@ facts = Table(
     Column("name", String(64), primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+#: What one attempt of the validator's own came to: the only thing that scores. The hashes chain the rows
+#: in their order, so that a row that is changed later shows.
+verdicts = Table(
+    "verdicts",
+    metadata,
+    _row_id(),
+    Column("attempt_uuid", Name(36), nullable=False, unique=True),
+    Column("job_uuid", Name(36), nullable=False),
+    Column("cycle", BigInteger, nullable=False),
+    Column("is_organic", Boolean, nullable=False),
+    Column("batch_uuid", String(36), nullable=False, default=""),
+    Column("miner_hotkey", String(64), nullable=False),
+    Column("executor_class", String(64), nullable=False),
+    Column("user_hotkey", String(64), nullable=False, default=""),
+    Column("outcome", String(32), nullable=False),
+    Column("why", Text, nullable=False, default=""),
+    Column("run_us", BigInteger, nullable=False, default=0),
+    Column("limit_us", BigInteger, nullable=False, default=0),
+    Column("ended_at", Instant, nullable=False),
+    Column("chain_sha256", String(64), nullable=False, default=""),
+    Index("ix_verdicts_cycle", "cycle"),
+    Index("ix_verdicts_miner_hotkey_ended_at", "miner_hotkey", "ended_at"),
+)
+
+#: Signed statements that a long job is still running, at the validator and on the miner's pages.
+progress_receipts = Table(
+    "progress_receipts",
+    metadata,
+    _row_id(),
+    Column("job_uuid", Name(36), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("validator_hotkey", String(64), nullable=False),
+    Column("miner_hotkey", String(64), nullable=False),
+    Column("payload_json", Text, nullable=False),
+    Column("validator_signature", String(132), nullable=False),
+    Column("miner_signature", String(132)),
+    Column("page", Integer, index=True),
+    Column("stored_at", Instant, nullable=False),
+    Column("acknowledged_at", Instant),
+    UniqueConstraint("job_uuid", "sequence", "validator_hotkey", "miner_hotkey"),
+    Index("ix_progress_receipts_miner_hotkey_stored_at", "miner_hotkey", "stored_at"),
+)
+
+#: How far each page of each peer has been read, in bytes.
+page_cursors = Table(
+    "page_cursors",
+    metadata,
+    Column("peer_hotkey", String(64), primary_key=True),
+    Column("page", Integer, primary_key=True),
+    Column("read_bytes", BigInteger, nullable=False),
+    Column("read_at", Instant, nullable=False),
+)
+
+#: A synthetic batch, or an unannounced single challenge, of this validator.
+batches = Table(
+    "batches",
+    metadata,
+    _row_id(),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("cycle", BigInteger, nullable=False, index=True),
+    Column("purpose", String(16), nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("fire_block", BigInteger, nullable=False),
+    Column("details_json", Text, nullable=False, default="{}"),
+    Column("planned_at", Instant, nullable=False),
+    Column("fired_at", Instant),
+    Column("ended_at", Instant),
+)
+
+#: One synthetic job of a batch at one executor; what is expected of it never leaves this table.
+batch_jobs = Table(
+    "batch_jobs",
+    metadata,
+    Column("attempt_uuid", String(36), primary_key=True),
+    Column("batch_uuid", String(36), nullable=False, index=True),
+    Column("kind", String(32), nullable=False),
+    Column("miner_hotkey", String(64), nullable=False),
+    Column("executor_class", String(64), nullable=False),
+    Column("task_json", Text, nullable=False),
+    Column("outcome", String(32), nullable=False, default=""),
+    Column("why", Text, nullable=False, default=""),
+    Column("took_us", BigInteger, nullable=False, default=0),
+)
+
+#: Organic receipts that have excused a synthetic job, once for a validator and batch.
+excuse_uses = Table(
+    "excuse_uses",
+    metadata,
+    Column("batch_uuid", String(36), primary_key=True),
+    Column("job_uuid", Name(36), primary_key=True),
+    Column("miner_hotkey", String(64), nullable=False),
+)
+
+#: Prompts made for one batch, and what the trusted miner answered.
+prompt_sets = Table(
+    "prompt_sets",
+    metadata,
+    _row_id(),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("state", String(16), nullable=False, index=True),
+    Column("prompts_json", Text, nullable=False),
+    Column("answers_json", Text, nullable=False, default="{}"),
+    Column("batch_uuid", String(36), nullable=False, default=""),
+    Column("made_at", Instant, nullable=False),
+)
+
+#: What a cycle was scored from and what came out; both texts are canonical JSON.
+cycle_scores = Table(
+    "cycle_scores",
+    metadata,
+    Column("cycle", BigInteger, primary_key=True),
+    Column("inputs_json", Text, nullable=False),
+    Column("result_json", Text, nullable=False),
+    Column("scored_at", Instant, nullable=False),
+)
+
+#: Weights on their way to the chain, one row a cycle.
+weight_settings = Table(
+    "weight_settings",
+    metadata,
+    Column("cycle", BigInteger, primary_key=True),
+    Column("netuid", Integer, nullable=False),
+    Column("uids_json", Text, nullable=False),
+    Column("values_json", Text, nullable=False),
+    Column("version_key", BigInteger, nullable=False),
+    Column("mode", String(16), nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("salt_json", Text, nullable=False, default="[]"),
+    Column("chain_json", Text, nullable=False, default="{}"),
+    Column("why", Text, nullable=False, default=""),
+    Column("tries", Integer, nullable=False, default=0),
+    Column("stored_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+)
+
+#: Dynamic configurations as they were signed; the newest valid one is in force.
+configurations = Table(
+    "configurations",
+    metadata,
+    Column("version", BigInteger, primary_key=True),
+    Column("signed_text", Text, nullable=False),
+    Column("signatory", String(64), nullable=False),
+    Column("signature", String(132), nullable=False),
+    Column("applied_at", Instant, nullable=False),
+)

@@ -1,0 +1,1 @@
+"""From measured work to weights: cycles, shares, points, bonuses. Pure."""
