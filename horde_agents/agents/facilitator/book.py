@@ -66,11 +66,9 @@ class JobBook:
         history = shown_history(job, await stories.told(connection, job.uuid))
         return job_object(job.uuid, body, CreateJob.model_validate(body), history, job.created_at)
 
-    def shown_new(self, job: StoredJob, body: dict[str, Any]) -> dict[str, Any]:
+    def shown_new(self, job: StoredJob, body: dict[str, Any], request: CreateJob) -> dict[str, Any]:
         """A job that has only been sent, without reading it back."""
-        return job_object(
-            job.uuid, body, CreateJob.model_validate(body), shown_history(job, []), job.created_at
-        )
+        return job_object(job.uuid, body, request, shown_history(job, []), job.created_at)
 
     def _perform(self, recorded: Recorded, told_by: str | None) -> None:
         for effect in react(Moved(recorded.job)):

@@ -1,7 +1,6 @@
 """Logins: single-use nonces, tokens by HMAC, and who may submit (wire notes A.2)."""
 
 import base64
-import hashlib
 import hmac
 import json
 import secrets
@@ -20,6 +19,7 @@ from horde_agents.store import access, facts, nonces
 SUBMIT: Final = "submit"
 _RETRY_S: Final = 30.0
 _LIST_FRESH_S: Final = 1.0
+_MOST_READ: Final = 4096
 _CHALLENGE: Final = {"WWW-Authenticate": "Bearer"}
 
 
@@ -32,6 +32,8 @@ class Logins:
     _issued: dict[str, tuple[float, str]] = field(default_factory=dict, repr=False)
     _listed: dict[str, access.Entry] = field(default_factory=dict)
     _listed_s: float = float("-inf")
+    #: What tokens of ours say, because each request asks twice.
+    _read: dict[str, tuple[str, float]] = field(default_factory=dict, repr=False)
 
     async def load(self) -> None:
         """Take up the token key, made once."""
@@ -118,14 +120,22 @@ class Logins:
         return f"{body}.{self._mac(body)}"
 
     def _hotkey(self, token: str) -> str | None:
+        hotkey, expires_at = self._read.get(token) or self._checked(token)
+        return hotkey if clock.now().timestamp() < expires_at else None
+
+    def _checked(self, token: str) -> tuple[str, float]:
+        """Who a token vouches for, and until when; one that is not ours vouches for nobody."""
         body, _, mac = token.partition(".")
         if not hmac.compare_digest(mac.encode(), self._mac(body).encode()):
-            return None
+            return "", 0.0
         hotkey, expires_at = json.loads(base64.urlsafe_b64decode(body))
-        return str(hotkey) if clock.now().timestamp() < expires_at else None
+        if len(self._read) >= _MOST_READ:
+            self._read.clear()
+        self._read[token] = str(hotkey), float(expires_at)
+        return self._read[token]
 
     def _mac(self, text: str) -> str:
-        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(self._key, text.encode(), "sha256").hex()
 
     def _remember(self, login: str, at_s: float, token: str) -> None:
         self._issued = {key: old for key, old in self._issued.items() if at_s - old[0] <= _RETRY_S}

@@ -85,9 +85,11 @@ class Routes:
         with self.parts.metrics.submit_s.time():
             owner = await self._who(request)
             body, text = await self._object(request)
-            job = await self.submissions.submit(owner, body, text, _signature(request))
-            is_new = job.request_json is text
-            shown = self.book.shown_new(job, body) if is_new else await self._shown(job)
+            done = await self.submissions.submit(owner, body, text, _signature(request))
+            if done.is_new:
+                shown = self.book.shown_new(done.job, body, done.request)
+            else:
+                shown = await self._shown(done.job)
             return web.json_response(shown, status=201)
 
     async def page(self, request: web.Request) -> web.Response:

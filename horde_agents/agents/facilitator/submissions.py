@@ -32,6 +32,15 @@ from horde_agents.store.jobs import StoredJob
 _log = get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The job that a request has, its body as it was read, and whether this request made it."""
+
+    job: StoredJob
+    request: CreateJob
+    is_new: bool
+
+
 @dataclass(slots=True)
 class Submissions:
     """The way in for jobs."""
@@ -40,7 +49,7 @@ class Submissions:
     links: Links
     stakes: Stakes
 
-    async def submit(self, owner: str, body: dict[str, Any], text: str, signature: Signature) -> StoredJob:
+    async def submit(self, owner: str, body: dict[str, Any], text: str, signature: Signature) -> Submitted:
         """Store and forward one request; the same signed request again returns the job already made.
 
         Raises:
@@ -52,15 +61,15 @@ class Submissions:
         job = read_create_job(body)
         validator = await self._validator_for(job)
         if validator is None:
-            return await self._retried(signature, digest, job)
+            return Submitted(await self._retried(signature, digest, job), job, is_new=False)
         stored = self._row(owner, text, job, signature, digest, validator)
         frame = self._frame(stored.uuid, body, job, signature)
         kept = await self.parts.store.writer.run(lambda connection: jobs.add(connection, stored))
         if kept.uuid != stored.uuid:
-            return _same_or_refused(kept, digest)
+            return Submitted(_same_or_refused(kept, digest), job, is_new=False)
         self.parts.metrics.submitted.inc()
         await self._forward(stored, frame)
-        return stored
+        return Submitted(stored, job, is_new=True)
 
     async def forward_again(self, validator_hotkey: str) -> None:
         """Send jobs that are still ``sent`` to a validator that ignores those it has."""
