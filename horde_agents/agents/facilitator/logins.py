@@ -101,18 +101,18 @@ class Logins:
             raise Refused("auth.nonce_invalid", "Nonce expired or not found")
 
     async def _check_allowed(self, hotkey: str, code: str) -> None:
-        entry = (await self._list()).get(hotkey)
+        if clock.monotonic_s() - self._listed_s > _LIST_FRESH_S:
+            await self._read_list()
+        entry = self._listed.get(hotkey)
         if not (entry.allowed if entry else self.parts.settings.allow_unlisted_hotkeys):
             raise Refused(code, "Hotkey not allowed")
 
-    async def _list(self) -> dict[str, access.Entry]:
+    async def _read_list(self) -> None:
         """The allow and deny list; what an operator changes counts within a second."""
         now_s = clock.monotonic_s()
-        if now_s - self._listed_s > _LIST_FRESH_S:
-            async with self.parts.store.reading() as connection:
-                self._listed = await access.entries(connection, SUBMIT, clock.now())
-            self._listed_s = now_s
-        return self._listed
+        async with self.parts.store.reading() as connection:
+            self._listed = await access.entries(connection, SUBMIT, clock.now())
+        self._listed_s = now_s
 
     def _token(self, hotkey: str) -> str:
         expires_at = clock.now().timestamp() + self.parts.settings.token_life_s
