@@ -3,10 +3,19 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.store.tables import access
+
+#: Built once, because every job and every connection asks it.
+_ENTRIES = (
+    select(access)
+    .where(
+        (access.c.scope == bindparam("of")) & (access.c.until.is_(None) | (access.c.until > bindparam("at")))
+    )
+    .order_by(access.c.hotkey)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,5 @@ async def remove(connection: AsyncConnection, scope: str, hotkey: str) -> None:
 
 async def entries(connection: AsyncConnection, scope: str, now: datetime) -> dict[str, Entry]:
     """The list as it stands, by hotkey; lines that have run out are left out."""
-    valid = (access.c.scope == scope) & (access.c.until.is_(None) | (access.c.until > now))
-    rows = await connection.execute(select(access).where(valid).order_by(access.c.hotkey))
+    rows = await connection.execute(_ENTRIES, {"of": scope, "at": now})
     return {row.hotkey: Entry(row.hotkey, row.allowed, row.note, row.until) for row in rows}

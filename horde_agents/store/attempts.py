@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.jobs.events import JobEvent
@@ -14,6 +14,22 @@ from horde_agents.store import stories
 from horde_agents.store.tables import attempts, leases
 
 _OPEN = [state.value for state in JobState if state not in FINAL]
+#: Built once, because every step of every attempt asks them.
+_THIS = attempts.c.uuid == bindparam("wanted")
+_ADD = insert(attempts)
+_ONE = select(attempts).where(_THIS)
+_STANDING = select(attempts.c.state, attempts.c.sequence).where(_THIS)
+_STEP: dict[str, Any] = {"state": bindparam("new_state"), "sequence": bindparam("new_sequence")}
+_MOVE = update(attempts).where(_THIS).values(_STEP)
+_MOVE_WITH_DEADLINE = (
+    update(attempts).where(_THIS).values({**_STEP, "deadline_at": bindparam("new_deadline_at")})
+)
+_LEASE = insert(leases)
+_END_LEASE = (
+    update(leases)
+    .where((leases.c.attempt_uuid == bindparam("wanted")) & leases.c.open_slot_id.is_not(None))
+    .values(open_slot_id=None, ended_at=bindparam("at"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +50,12 @@ class StoredAttempt:
 async def add(connection: AsyncConnection, attempt: StoredAttempt) -> None:
     """Store a new attempt."""
     values = {name: getattr(attempt, name) for name in StoredAttempt.__slots__}
-    await connection.execute(
-        insert(attempts).values(**values | {"state": attempt.state.value, "sequence": 0})
-    )
+    await connection.execute(_ADD, values | {"state": attempt.state.value, "sequence": 0})
 
 
 async def load(connection: AsyncConnection, uuid: str) -> StoredAttempt | None:
     """The attempt, or ``None``."""
-    row = (await connection.execute(select(attempts).where(attempts.c.uuid == uuid))).one_or_none()
+    row = (await connection.execute(_ONE, {"wanted": uuid})).one_or_none()
     return _attempt(row) if row else None
 
 
@@ -64,19 +78,16 @@ async def record(connection: AsyncConnection, uuid: str, event: JobEvent, at: da
         LookupError: no such attempt.
         NotAuthorised: the event's origin may not report it.
     """
-    query = select(attempts.c.state, attempts.c.sequence).where(attempts.c.uuid == uuid)
-    row = (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(_STANDING, {"wanted": uuid})).one_or_none()
     if row is None:
         raise LookupError(f"attempt {uuid} is not in this database")
     step = advance(Job(uuid, JobState(row.state)), event)
     if isinstance(step, Ignored):
         return step
-    await connection.execute(
-        update(attempts)
-        .where(attempts.c.uuid == uuid)
-        .values(state=step.job.state.value, sequence=row.sequence + 1)
-    )
-    await stories.append(connection, uuid, row.sequence + 1, event, at)
+    sequence = row.sequence + 1
+    moved = {"wanted": uuid, "new_state": step.job.state.value, "new_sequence": sequence}
+    await connection.execute(_MOVE, moved)
+    await stories.append(connection, uuid, sequence, event, at)
     return step.job
 
 
@@ -84,11 +95,13 @@ async def save_move(
     connection: AsyncConnection, attempt: Job, at: datetime, deadline_at: datetime | None = None
 ) -> None:
     """Store the last event of ``attempt``, whose only writer the caller is, and its stage's deadline."""
-    values: dict[str, Any] = {"state": attempt.state.value, "sequence": len(attempt.history)}
-    if deadline_at is not None:
-        values["deadline_at"] = deadline_at
-    await connection.execute(update(attempts).where(attempts.c.uuid == attempt.uuid).values(**values))
-    await stories.append(connection, attempt.uuid, len(attempt.history), attempt.history[-1], at)
+    sequence = len(attempt.history)
+    moved = {"wanted": attempt.uuid, "new_state": attempt.state.value, "new_sequence": sequence}
+    if deadline_at is None:
+        await connection.execute(_MOVE, moved)
+    else:
+        await connection.execute(_MOVE_WITH_DEADLINE, {**moved, "new_deadline_at": deadline_at})
+    await stories.append(connection, attempt.uuid, sequence, attempt.history[-1], at)
 
 
 async def fault_count(connection: AsyncConnection, miner_hotkey: str, not_before: datetime) -> int:
@@ -108,13 +121,12 @@ async def lease(connection: AsyncConnection, attempt_uuid: str, slot_id: str, at
         sqlalchemy.exc.IntegrityError: the slot has an open lease.
     """
     values = {"attempt_uuid": attempt_uuid, "slot_id": slot_id, "open_slot_id": slot_id, "taken_at": at}
-    await connection.execute(insert(leases).values(**values))
+    await connection.execute(_LEASE, values)
 
 
 async def end_lease(connection: AsyncConnection, attempt_uuid: str, at: datetime) -> None:
     """Take the slot back; a lease that has ended stays as it is."""
-    still_open = (leases.c.attempt_uuid == attempt_uuid) & leases.c.open_slot_id.is_not(None)
-    await connection.execute(update(leases).where(still_open).values(open_slot_id=None, ended_at=at))
+    await connection.execute(_END_LEASE, {"wanted": attempt_uuid, "at": at})
 
 
 def _attempt(row: Row[Any]) -> StoredAttempt:

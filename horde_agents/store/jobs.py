@@ -29,6 +29,7 @@ _SAME_REQUEST = select(jobs).where(or_(_same_signature, jobs.c.uuid == bindparam
 _STANDING = select(jobs.c.state, jobs.c.sequence, jobs.c.validator_hotkey).where(
     jobs.c.uuid == bindparam("wanted")
 )
+_ONE = select(jobs).where(jobs.c.uuid == bindparam("wanted"))
 _MOVE = (
     update(jobs)
     .where(jobs.c.uuid == bindparam("wanted"))
@@ -78,7 +79,7 @@ async def add(connection: AsyncConnection, job: StoredJob) -> StoredJob:
 
 async def load(connection: AsyncConnection, uuid: str) -> StoredJob | None:
     """The job, or ``None``."""
-    row = (await connection.execute(select(jobs).where(jobs.c.uuid == uuid))).one_or_none()
+    row = (await connection.execute(_ONE, {"wanted": uuid})).one_or_none()
     return _job(row) if row else None
 
 
@@ -115,9 +116,10 @@ async def record(
 
 async def save_move(connection: AsyncConnection, job: Job, at: datetime) -> None:
     """Store the last event of ``job``, whose only writer the caller is."""
-    values = {"state": job.state.value, "sequence": len(job.history)}
-    await connection.execute(update(jobs).where(jobs.c.uuid == job.uuid).values(**values))
-    await stories.append(connection, job.uuid, len(job.history), job.history[-1], at)
+    sequence = len(job.history)
+    moved = {"wanted": job.uuid, "new_state": job.state.value, "new_sequence": sequence}
+    await connection.execute(_MOVE, moved)
+    await stories.append(connection, job.uuid, sequence, job.history[-1], at)
 
 
 async def page(

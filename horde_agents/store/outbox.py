@@ -3,10 +3,15 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.store.tables import outbox
+
+#: Built once, because every status update asks them.
+_KEEP = insert(outbox).returning(outbox.c.id)
+_DROP = delete(outbox).where(outbox.c.id == bindparam("wanted"))
+_DROP_THROUGH = delete(outbox).where((outbox.c.peer == bindparam("of")) & (outbox.c.id <= bindparam("last")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,7 @@ async def keep(
 ) -> Kept:
     """Store a message before it is sent."""
     values = {"peer": peer, "subject_uuid": subject_uuid, "message_json": message_json, "created_at": at}
-    result = await connection.execute(insert(outbox).values(**values).returning(outbox.c.id))
+    result = await connection.execute(_KEEP, values)
     return Kept(result.scalar_one(), subject_uuid, message_json)
 
 
@@ -35,10 +40,9 @@ async def waiting(connection: AsyncConnection, peer: str) -> list[Kept]:
 
 async def drop_through(connection: AsyncConnection, peer: str, message_id: int) -> None:
     """Forget a peer's messages up to this one, all of which it has acknowledged."""
-    done = (outbox.c.peer == peer) & (outbox.c.id <= message_id)
-    await connection.execute(delete(outbox).where(done))
+    await connection.execute(_DROP_THROUGH, {"of": peer, "last": message_id})
 
 
 async def drop(connection: AsyncConnection, message_id: int) -> None:
     """Forget an acknowledged message."""
-    await connection.execute(delete(outbox).where(outbox.c.id == message_id))
+    await connection.execute(_DROP, {"wanted": message_id})
