@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from horde_agents.cli.embedded import EmbeddedHorde, embedded_horde
+from horde_agents.cli.embedded import EmbeddedHorde, EmbeddedPlan, embedded_horde
 from horde_agents.testing.consul_server import ConsulServer, consul_cluster
 from horde_agents.testing.nomad_server import FakeGpu, GpuNodeAgent, NomadServer, end_all_jobs, nomad_cluster
 
@@ -119,7 +119,9 @@ def cluster_horde(folder: Path, plan: ClusterPlan) -> Iterator[ClusterHorde]:
         overrides = {**(plan.overrides or {})}
         for name in plan.miners:
             overrides[name] = {**settings, **overrides.get("miner", {}), **overrides.get(name, {})}
-        horde = stack.enter_context(embedded_horde(folder, overrides=overrides, miners=plan.miners))
+        horde = stack.enter_context(
+            embedded_horde(folder, EmbeddedPlan(overrides=overrides, miners=plan.miners))
+        )
         yield ClusterHorde(horde, consul, nomad, nodes)
 
 

@@ -11,23 +11,56 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from horde_agents.cli.devchain import DevchainRefused, call
 from horde_agents.clients.wallets import create_hotkey_file
+from horde_agents.devchain.subnets import RAO
 from horde_agents.protocol.signing import Hotkey
 from horde_agents.testing.server_process import free_ports
 
 NETUID: Final = 12
-_STAKE_RAO: Final = 100_000 * 10**9
+_STAKE_TAO: Final = 100_000
 _READY_S: Final = 60.0
 _END_S: Final = 45.0
 
 
 class EmbeddedFailed(Exception):
     """An agent did not come up or ended by itself; the text names its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedPlan:
+    """What to start; names are an agent's kind, or one with a dash and more, such as ``miner-2``.
+
+    ``slots`` of each miner. ``overrides`` are settings by agent that go before those of the demo; they may
+    name modules of ``python_path``. Miners have a UID each, and the coldkey of the first one unless
+    ``coldkeys`` names another miner's. ``stake_tao`` by validator; ``trusted`` has the miner that serves a
+    validator alone, by validator. ``chain`` are options of ``horde devchain serve``.
+    """
+
+    slots: int = 1
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    python_path: Path | None = None
+    miners: Sequence[str] = ("miner",)
+    validators: Sequence[str] = ("validator",)
+    coldkeys: Mapping[str, str] = field(default_factory=dict)
+    stake_tao: Mapping[str, int] = field(default_factory=dict)
+    trusted: Mapping[str, str] = field(default_factory=dict)
+    chain: Mapping[str, Any] = field(default_factory=dict)
+    has_beacon: bool = False
+
+    @property
+    def all_miners(self) -> tuple[str, ...]:
+        """Those of the metagraph, and the trusted ones."""
+        return (*self.miners, *self.trusted.values())
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """All agents, in the order of their ports."""
+        return ("facilitator", *self.validators, *self.all_miners)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +71,7 @@ class EmbeddedHorde:
     """
 
     folder: Path
+    plan: EmbeddedPlan
     facilitator: str
     miners: Mapping[str, str]
     chain: str
@@ -68,48 +102,36 @@ class EmbeddedHorde:
 
 
 @contextmanager
-def embedded_horde(
-    folder: Path,
-    slots: int = 1,
-    overrides: Mapping[str, Mapping[str, Any]] | None = None,
-    python_path: Path | None = None,
-    miners: Sequence[str] = ("miner",),
-) -> Iterator[EmbeddedHorde]:
+def embedded_horde(folder: Path, plan: EmbeddedPlan | None = None) -> Iterator[EmbeddedHorde]:
     """Start everything below ``folder``, wait until it is ready, and end all of it with the block.
-
-    ``overrides`` are settings by agent that go before those of the demo; they may name modules of
-    ``python_path``. ``miners`` have one coldkey and a UID each.
 
     Raises:
         EmbeddedFailed: something did not become ready.
     """
-    keys = {name: folder / "keys" / name for name in ("user", "validator", *miners)}
+    plan = plan or EmbeddedPlan()
+    keys = {name: folder / "keys" / name for name in ("user", *plan.validators, *plan.all_miners)}
     hotkeys = {name: create_hotkey_file(path) for name, path in keys.items()}
-    agents = ("facilitator", "validator", *miners)
-    listeners = ("devchain", "facilitator", *(f"{name} operators" for name in agents))
-    listeners += (*miners, *(f"{name} executors" for name in miners))
-    ports = dict(zip(listeners, free_ports(len(listeners)), strict=True))
-    configs = _configs(folder, keys, ports)
-    configs |= {name: _miner_config(name, folder, keys[name], ports, slots) for name in miners}
-    for name, config in configs.items():
-        write_config(folder / f"{name}.toml", {**config, **(overrides or {}).get(name, {})})
+    ports = _ports(plan)
+    for name, config in _configs(folder, plan, keys, hotkeys, ports).items():
+        write_config(folder / f"{name}.toml", {**config, **plan.overrides.get(name, {})})
     with ExitStack() as stack:
-        processes = {"devchain": _started("devchain", folder, _devchain(folder, ports))}
+        processes = {"devchain": _started("devchain", folder, _devchain(folder, plan, ports))}
         stack.callback(_end_all, processes)
-        _populate(ports["devchain"], hotkeys, miners)
-        for name in ("facilitator", "validator"):
-            _horde(name, "allow", hotkeys["user"], "--config", str(folder / f"{name}.toml"))
-        # the miner before the validator, whose first reading of the chain then has its axon
-        operators = {name: f"127.0.0.1:{ports[f'{name} operators']}" for name in agents}
-        for group in (("facilitator", *miners), ("validator",)):
+        _populate(ports["devchain"], plan, hotkeys)
+        for name in ("facilitator", *plan.validators):
+            _horde(kind_of(name), "allow", hotkeys["user"], "--config", str(folder / f"{name}.toml"))
+        # the miners before the validators, whose first reading of the chain then has their axons
+        operators = {name: f"127.0.0.1:{ports[f'{name} operators']}" for name in plan.agents}
+        for group in (("facilitator", *plan.all_miners), plan.validators):
             for name in group:
-                processes[name] = _started(name, folder, _agent(name, folder), python_path)
+                processes[name] = _started(name, folder, _agent(name, folder, plan), plan.python_path)
             for name in group:
                 _wait_ready(name, operators[name], processes[name], folder)
         yield EmbeddedHorde(
             folder,
+            plan,
             f"http://127.0.0.1:{ports['facilitator']}",
-            {name: f"http://127.0.0.1:{ports[name]}" for name in miners},
+            {name: f"http://127.0.0.1:{ports[name]}" for name in plan.miners},
             f"ws://127.0.0.1:{ports['devchain']}",
             operators,
             keys["user"],
@@ -118,27 +140,58 @@ def embedded_horde(
         )
 
 
+def kind_of(name: str) -> str:
+    """The kind of agent that a name stands for."""
+    return name.partition("-")[0]
+
+
+def _ports(plan: EmbeddedPlan) -> dict[str, int]:
+    listeners = ("devchain", "facilitator", *(f"{name} operators" for name in plan.agents))
+    listeners += (*plan.all_miners, *(f"{name} executors" for name in plan.all_miners))
+    listeners += tuple(f"{name} api" for name in plan.validators)
+    return dict(zip(listeners, free_ports(len(listeners)), strict=True))
+
+
 def _chain(ports: Mapping[str, int]) -> dict[str, Any]:
     return {"chain_url": f"ws://127.0.0.1:{ports['devchain']}", "netuid": NETUID, "chain_poll_s": 5.0}
 
 
-def _configs(folder: Path, keys: Mapping[str, Path], ports: Mapping[str, int]) -> dict[str, dict[str, Any]]:
-    chain = _chain(ports)
+def _configs(
+    folder: Path,
+    plan: EmbeddedPlan,
+    keys: Mapping[str, Path],
+    hotkeys: Mapping[str, Hotkey],
+    ports: Mapping[str, int],
+) -> dict[str, dict[str, Any]]:
+    configs = {"facilitator": _facilitator_config(folder, ports)}
+    for name in plan.validators:
+        configs[name] = _validator_config(name, folder, keys[name], ports)
+    for name in plan.all_miners:
+        configs[name] = _miner_config(name, folder, keys[name], ports, plan.slots)
+    for validator, miner in plan.trusted.items():
+        configs[validator]["trusted_miner"] = {"host": "127.0.0.1", "port": ports[miner]}
+        del configs[miner]["chain_url"]
+        configs[miner]["trusted_by"] = hotkeys[validator]
+    return configs
+
+
+def _facilitator_config(folder: Path, ports: Mapping[str, int]) -> dict[str, Any]:
     return {
-        "facilitator": {
-            **chain,
-            "database_url": f"sqlite:///{folder}/facilitator.sqlite3",
-            "host": "127.0.0.1",
-            "port": ports["facilitator"],
-            "operator_port": ports["facilitator operators"],
-        },
-        "validator": {
-            **chain,
-            "hotkey_file": str(keys["validator"]),
-            "database_url": f"sqlite:///{folder}/validator.sqlite3",
-            "facilitator_urls": [f"ws://127.0.0.1:{ports['facilitator']}/ws/v0/"],
-            "operator_port": ports["validator operators"],
-        },
+        **_chain(ports),
+        "database_url": f"sqlite:///{folder}/facilitator.sqlite3",
+        "host": "127.0.0.1",
+        "port": ports["facilitator"],
+        "operator_port": ports["facilitator operators"],
+    }
+
+
+def _validator_config(name: str, folder: Path, hotkey_file: Path, ports: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        **_chain(ports),
+        "hotkey_file": str(hotkey_file),
+        "database_url": f"sqlite:///{folder}/{name}.sqlite3",
+        "facilitator_urls": [f"ws://127.0.0.1:{ports['facilitator']}/ws/v0/"],
+        "operator_port": ports[f"{name} operators"],
     }
 
 
@@ -160,25 +213,30 @@ def _miner_config(
     }
 
 
-def _devchain(folder: Path, ports: Mapping[str, int]) -> list[str]:
+def _devchain(folder: Path, plan: EmbeddedPlan, ports: Mapping[str, int]) -> list[str]:
     options = {"--journal": folder / "devchain.jsonl", "--port": ports["devchain"], "--netuid": NETUID}
+    options |= plan.chain
     return ["devchain", "serve", *(str(word) for option in options.items() for word in option)]
 
 
-def _agent(name: str, folder: Path) -> list[str]:
-    return [name.partition("-")[0], "serve", "--config", str(folder / f"{name}.toml")]
+def _agent(name: str, folder: Path, plan: EmbeddedPlan) -> list[str]:
+    words = [kind_of(name), "serve", "--config", str(folder / f"{name}.toml")]
+    return [*words, "--devchain-beacon"] if plan.has_beacon and name in plan.validators else words
 
 
-def _populate(port: int, hotkeys: Mapping[str, Hotkey], miners: Sequence[str]) -> None:
-    """Register the validator and the miners, each kind by a coldkey of its own, once the chain answers."""
+def _populate(port: int, plan: EmbeddedPlan, hotkeys: Mapping[str, Hotkey]) -> None:
+    """Register validators and miners once the chain answers; each validator has a coldkey of its own."""
     url = f"http://127.0.0.1:{port}"
+    owners = {name: name for name in plan.validators}
+    owners |= {name: plan.coldkeys.get(name, plan.miners[0]) for name in plan.miners}
     deadline = time.monotonic() + _READY_S
     while True:
         try:
-            for name in ("validator", *miners):
-                coldkey = hotkeys["validator" if name == "validator" else miners[0]]
-                asyncio.run(call(url, "dev_register", [NETUID, hotkeys[name], coldkey]))
-            asyncio.run(call(url, "dev_setStake", [NETUID, hotkeys["validator"], _STAKE_RAO]))
+            for name, owner in owners.items():
+                asyncio.run(call(url, "dev_register", [NETUID, hotkeys[name], hotkeys[owner]]))
+            for name in plan.validators:
+                stake_rao = plan.stake_tao.get(name, _STAKE_TAO) * RAO
+                asyncio.run(call(url, "dev_setStake", [NETUID, hotkeys[name], stake_rao]))
         except DevchainRefused as error:
             if time.monotonic() > deadline:
                 raise EmbeddedFailed(f"The devchain is not ready: {error}") from error
@@ -195,7 +253,7 @@ def _end_all(processes: "Mapping[str, subprocess.Popen[bytes]]") -> None:
 
 def restart_agent(name: str, horde: EmbeddedHorde) -> None:
     """Start an agent that was killed, from its settings, and wait until it is ready."""
-    horde.processes[name] = _started(name, horde.folder, _agent(name, horde.folder))
+    horde.processes[name] = _started(name, horde.folder, _agent(name, horde.folder, horde.plan))
     _wait_ready(name, horde.operators[name], horde.processes[name], horde.folder)
 
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from horde_agents.cli.embedded import EmbeddedHorde, embedded_horde
+from horde_agents.cli.embedded import EmbeddedHorde, EmbeddedPlan, embedded_horde
 from horde_agents.clients.facilitator import FacilitatorClient, facilitator_client
 from horde_agents.protocol.signing import KeypairSigner
 from tests.bench.figures import Figure, ratio, shown
@@ -54,7 +54,7 @@ def job_figures() -> list[Figure]:
     """Everything that needs a running horde."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        embedded_horde(Path(folder) / "horde", slots=_AT_ONCE) as horde,
+        embedded_horde(Path(folder) / "horde", EmbeddedPlan(slots=_AT_ONCE)) as horde,
     ):
         idle = agent_figures(horde)
         executors = executor_figures(horde)

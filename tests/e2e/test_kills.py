@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from horde_agents.cli.embedded import EmbeddedHorde, embedded_horde, end_agent, restart_agent
+from horde_agents.cli.embedded import EmbeddedHorde, EmbeddedPlan, embedded_horde, end_agent, restart_agent
 from tests.e2e.receiver import Receiver, receiving
 from tests.e2e.users import as_user, cause_of, ended, nothing_left, outcome, reached, request, state_of
 
@@ -28,7 +28,7 @@ def fragile(tmp_path_factory: pytest.TempPathFactory, job_image: str) -> Iterato
         "miner": {"reconnect_grace_s": 2.0},
         "validator": {"incident_pause_s": 0.0, "decline_pause_s": 0.0},  # its faults are ours
     }
-    with embedded_horde(tmp_path_factory.mktemp("fragile"), slots=1, overrides=overrides) as horde:
+    with embedded_horde(tmp_path_factory.mktemp("fragile"), EmbeddedPlan(overrides=overrides)) as horde:
         yield horde
 
 

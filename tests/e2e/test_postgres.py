@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from horde_agents.cli.embedded import EmbeddedHorde, embedded_horde, restart_agent
+from horde_agents.cli.embedded import EmbeddedHorde, EmbeddedPlan, embedded_horde, restart_agent
 from tests.e2e.users import as_user, ended, nothing_left, outcome, reached, request, state_of
 from tests.fixtures.postgres import PostgresServer
 
@@ -20,7 +20,7 @@ def on_postgres(tmp_path: Path, job_image: str, postgres_server: PostgresServer)
     for name in names.values():
         postgres_server.execute(f"CREATE DATABASE {name}")
     overrides = {agent: {"database_url": postgres_server.url(name)} for agent, name in names.items()}
-    with embedded_horde(tmp_path, overrides=overrides) as running:
+    with embedded_horde(tmp_path, EmbeddedPlan(overrides=overrides)) as running:
         yield running
 
 
