@@ -31,6 +31,7 @@ Key = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Uuid = Annotated[str, typer.Argument(help="The job's uuid.")]
 _LOCAL = "http://127.0.0.1:9000"
+_CLASS = "always_on.test"
 #: Columns of the list that are to be copied or compared, and how wide they are; others give way.
 _WHOLE = {"uuid": 36, "state": 14, "created": 16}
 #: Columns for whoever is no terminal, and so cuts nothing.
@@ -45,7 +46,11 @@ def run_job(
     args: Annotated[list[str] | None, typer.Argument(help="The command, after `--`.")] = None,
     hotkey_file: Key = Path("hotkey"),
     facilitator: Url = _LOCAL,
-    executor_class: Annotated[str, typer.Option("--class", help="Executor class.")] = "always_on.test",
+    executor_class: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="Executor class; may be repeated: the cheapest that is free is taken."),
+    ] = None,
+    wait_s: Annotated[int, typer.Option("--wait", min=0, help="Seconds to wait for a free executor.")] = 0,
     validator: Annotated[str, typer.Option(help="Validator hotkey; empty: the facilitator chooses.")] = "",
     env: Annotated[list[str] | None, typer.Option("--env", "-e", help="NAME=value; may be repeated.")] = None,
     artifacts_dir: Annotated[
@@ -57,9 +62,10 @@ def run_job(
     as_json: Json = False,
 ) -> None:
     """Send a job, show it travel, print its output; the exit code tells the outcome."""
+    classes = executor_class or [_CLASS]
     request: dict[str, Any] = {
         "target_validator_hotkey": validator or None,
-        "executor_class": executor_class,
+        "executor_class": classes[0],
         "docker_image": image,
         "args": args or [],
         "env": dict(_pair(item) for item in env or ()),
@@ -70,7 +76,10 @@ def run_job(
     }
 
     async def run(client: FacilitatorClient) -> dict[str, Any]:
-        job = await client.submit(request)
+        if wait_s or len(classes) > 1:
+            job = await client.submit_whole({**request, "executor_classes": classes, "wait_s": wait_s})
+        else:
+            job = await client.submit(request)
         with travelling(job["uuid"], quiet=as_json) as reached:
             async for entry in client.follow(job["uuid"]):
                 reached(entry["status"])

@@ -17,7 +17,13 @@ from typing import Any, Final
 
 import aiohttp
 
-from horde_agents.protocol.signed_fields import Scope, sign_payload, signed_fields_payload, signed_view
+from horde_agents.protocol.signed_fields import (
+    Scope,
+    full_request_payload,
+    sign_payload,
+    signed_fields_payload,
+    signed_view,
+)
 from horde_agents.protocol.signing import Signer
 
 _ANSWER_S: Final = 15.0
@@ -54,6 +60,12 @@ class FacilitatorClient:
         payload = signed_fields_payload(signed_view(job))
         signature = sign_payload(self.signer, payload, time.time_ns(), Scope.SIGNED_FIELDS)
         return await self._call("POST", "/api/v1/job-docker/", job, signature.as_headers())
+
+    async def submit_whole(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """As ``submit``, for a job that names several ``executor_classes`` or has a ``wait_s``."""
+        payload = full_request_payload(job)
+        signature = sign_payload(self.signer, payload, time.time_ns(), Scope.FULL_REQUEST)
+        return await self._call("POST", "/api/v1/horde/job-docker/", job, signature.as_headers())
 
     async def job(self, uuid: str) -> dict[str, Any]:
         """The job as it stands."""

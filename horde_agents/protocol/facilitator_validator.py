@@ -116,6 +116,23 @@ class V2JobRequest(StrictMessage):
     streaming_start_time_limit: int = Field(ge=0)
     streaming_details: StreamingDetails | None = None
     signature: WireSignature
+    horde_executor_classes: list[str] = Field(default_factory=list)
+    horde_wait_s: int = Field(default=0, ge=0)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that will do, as the user put them; one for whoever knows no more."""
+        return tuple(self.horde_executor_classes) or (self.executor_class,)
+
+
+class HordeJobRequest(StrictMessage):
+    """A job whose user signed the whole ``body``: it may name several classes and wait (``waiting/1``)."""
+
+    type: Literal["job.new"] = "job.new"
+    message_type: Literal["HordeJobRequest"] = "HordeJobRequest"
+    uuid: str
+    body: dict[str, Any] = Field(repr=False)
+    signature: WireSignature
 
 
 class V0JobCheated(StrictMessage):
@@ -139,7 +156,9 @@ FromValidator = Annotated[
     V0AuthenticationRequest | V0Heartbeat | V0JobStatusUpdate | V0MachineSpecsUpdate | HordeCancelResult,
     Field(discriminator="message_type"),
 ]
-FromFacilitator = Annotated[V2JobRequest | V0JobCheated | HordeCancelJob, Field(discriminator="message_type")]
+FromFacilitator = Annotated[
+    V2JobRequest | HordeJobRequest | V0JobCheated | HordeCancelJob, Field(discriminator="message_type")
+]
 _FROM_VALIDATOR: Final[TypeAdapter[FromValidator]] = TypeAdapter(FromValidator)
 _FROM_FACILITATOR: Final[TypeAdapter[FromFacilitator]] = TypeAdapter(FromFacilitator)
 _RESPONSE: Final = TypeAdapter(Response)
@@ -180,6 +199,7 @@ __all__ = [
     "FromValidator",
     "HordeCancelJob",
     "HordeCancelResult",
+    "HordeJobRequest",
     "MalformedFrame",
     "Response",
     "V0AuthenticationRequest",

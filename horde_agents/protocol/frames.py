@@ -83,7 +83,7 @@ def read_message(adapter: TypeAdapter[T], value: dict[str, Any]) -> T:
 
 
 #: Keys of our extensions inside published messages; a peer that knows none of them sees none.
-_EXTENSION_KEYS: Final = ("horde_extensions", "horde_manifest", "challenge_signature")
+_EXTENSION_KEYS: Final = ("horde_extensions", "horde_manifest", "horde_prices", "challenge_signature")
 
 
 def render(message: BaseModel) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -16,7 +16,12 @@ from horde_agents.jobs.classes import CATALOGUE, DEFAULT_CLASS
 from horde_agents.jobs.states import JobState
 from horde_agents.protocol.volumes import SingleUpload, SingleVolume
 
+T = TypeVar("T")
+
 _MAX_LIMIT_S: Final = 30 * 24 * 3600
+#: Seconds that a job may ask to wait for capacity; validators set a limit of their own below it.
+_MAX_WAIT_S: Final = 24 * 3600
+_MOST_CLASSES: Final = 16
 _IMAGE: Final = re.compile(
     r"(?:[a-zA-Z0-9.-]+(?::\d{1,5})?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*"
     r"(?::[\w][\w.-]{0,127})?(?:@sha256:[a-f0-9]{64})?"
@@ -41,6 +46,7 @@ ERRORS: Final[Mapping[str, tuple[int, str]]] = {
     "body.too_slow": (408, "The body did not come within its time."),
     "job.invalid": (400, "A field of the job is wrong; `details` names it."),
     "job.unknown_class": (400, "No such executor class."),
+    "job.cannot_wait": (400, "The wanted validator, or any, does not know `executor_classes` and `wait_s`."),
     "job.not_found": (404, "No such job of yours."),
     "job.already_final": (409, "The job has ended; nothing to cancel."),
     "job.cancel_unsupported": (409, "The job is at a stock peer, which cannot cancel."),
@@ -124,7 +130,17 @@ class CreateJob(BaseModel):
     tag: Text = Field(default="", max_length=255)
 
 
+class WaitingTerms(BaseModel):
+    """What a request may say beyond a stock one, on a path of our own (extension ``waiting/1``)."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    executor_classes: list[str] = Field(default_factory=list, max_length=_MOST_CLASSES)
+    wait_s: int = Field(default=0, ge=0, le=_MAX_WAIT_S)
+
+
 _CREATE: Final = TypeAdapter(CreateJob)
+_TERMS: Final = TypeAdapter(WaitingTerms)
 
 
 def read_create_job(body: Mapping[str, Any]) -> CreateJob:
@@ -133,19 +149,44 @@ def read_create_job(body: Mapping[str, Any]) -> CreateJob:
     Raises:
         Refused: ``job.invalid`` with the fields that are wrong, or ``job.unknown_class``.
     """
+    job = _read(_CREATE, body)
+    _refuse_unknown_class(job.executor_class)
+    if job.artifacts_dir and not job.artifacts_dir.startswith("/"):
+        raise Refused("job.invalid", "artifacts_dir: must be an absolute path in the container.")
+    return job
+
+
+def read_waiting_terms(body: Mapping[str, Any], job: CreateJob) -> WaitingTerms:
+    """The classes that will do, the cheapest of which is tried first, and how long the job may wait.
+
+    Raises:
+        Refused: ``job.invalid`` or ``job.unknown_class``.
+    """
+    terms = _read(_TERMS, body)
+    for name in terms.executor_classes:
+        _refuse_unknown_class(name)
+    if len(set(terms.executor_classes)) < len(terms.executor_classes):
+        raise Refused("job.invalid", "executor_classes: a class is named twice.")
+    if terms.executor_classes and job.executor_class not in terms.executor_classes:
+        raise Refused("job.invalid", f"executor_class: {job.executor_class} is not in executor_classes.")
+    if job.on_trusted_miner and (terms.wait_s or len(terms.executor_classes) > 1):
+        raise Refused("job.invalid", "on_trusted_miner: such a job neither waits nor names several classes.")
+    return terms
+
+
+def _read(adapter: TypeAdapter[T], body: Mapping[str, Any]) -> T:
     try:
-        job = _CREATE.validate_python(body)
+        return adapter.validate_python(body)
     except ValidationError as error:
         details = {_where(item["loc"]): [item["msg"]] for item in error.errors(include_url=False)}
         where, messages = next(iter(details.items()))
         raise Refused("job.invalid", f"{where}: {messages[0]}", details) from error
-    if job.executor_class not in CATALOGUE:
+
+
+def _refuse_unknown_class(name: str) -> None:
+    if name not in CATALOGUE:
         known = ", ".join(sorted(CATALOGUE))
-        unknown = f"Unknown executor class {job.executor_class!r:.80}"
-        raise Refused("job.unknown_class", f"{unknown}; known are: {known}.")
-    if job.artifacts_dir and not job.artifacts_dir.startswith("/"):
-        raise Refused("job.invalid", "artifacts_dir: must be an absolute path in the container.")
-    return job
+        raise Refused("job.unknown_class", f"Unknown executor class {name!r:.80}; known are: {known}.")
 
 
 def _where(location: tuple[int | str, ...]) -> str:
@@ -186,6 +227,17 @@ def forwarded_frame(
             else None
         ),
         "signature": dict(signature),
+    }
+
+
+def whole_frame(
+    uuid: str, body: Mapping[str, Any], job: CreateJob, terms: WaitingTerms, signature: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The V2JobRequest that a validator makes of a request whose user signed the whole body."""
+    return {
+        **forwarded_frame(uuid, body, job, signature),
+        "horde_executor_classes": terms.executor_classes,
+        "horde_wait_s": terms.wait_s,
     }
 
 

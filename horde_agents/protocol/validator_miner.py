@@ -30,12 +30,14 @@ class ValidatorAuthForMiner(OpenMessage):
 
 class V0ExecutorManifestRequest(OpenMessage):
     """Executors per wire class; the first frame a validator gets. ``horde_manifest`` counts them by all
-    classes, for peers that announce ``classes/1``."""
+    classes, for peers that announce ``classes/1``; ``horde_prices`` (``prices/1``) says what a second of an
+    executor of a class costs, in millionths of a class weight of 1. It is read with distrust, elsewhere."""
 
     message_type: Literal["V0ExecutorManifestRequest"] = "V0ExecutorManifestRequest"
     manifest: dict[str, int]
     horde_extensions: list[str] | None = None
     horde_manifest: dict[str, int] | None = None
+    horde_prices: Any = None
 
 
 class SignedReceipt(OpenMessage):

@@ -7,11 +7,11 @@ from typing import Any
 from sqlalchemy import Row, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from horde_agents.jobs.events import JobEvent
+from horde_agents.jobs.events import JobEvent, event_from_json
 from horde_agents.jobs.lifecycle import Ignored, Job, advance
 from horde_agents.jobs.states import FINAL, JobState
 from horde_agents.store import stories
-from horde_agents.store.tables import attempts, leases
+from horde_agents.store.tables import attempts, job_events, leases
 
 _OPEN = [state.value for state in JobState if state not in FINAL]
 #: Built once, because every step of every attempt asks them.
@@ -112,6 +112,38 @@ async def fault_count(connection: AsyncConnection, miner_hotkey: str, not_before
         & (attempts.c.created_at >= not_before)
     )
     return (await connection.execute(select(func.count()).select_from(attempts).where(wanted))).scalar_one()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that is over, with the last event of its story."""
+
+    miner_hotkey: str
+    executor_class: str
+    created_at: datetime
+    ended_at: datetime
+    last: JobEvent
+
+
+async def ended_since(connection: AsyncConnection, not_before: datetime) -> list[Ended]:
+    """Attempts made since ``not_before`` that are over, oldest first."""
+    is_last = (job_events.c.subject_uuid == attempts.c.uuid) & (job_events.c.sequence == attempts.c.sequence)
+    query = (
+        select(attempts, job_events.c.kind, job_events.c.payload_json, job_events.c.at.label("ended_at"))
+        .join(job_events, is_last)
+        .where((attempts.c.created_at >= not_before) & attempts.c.state.not_in(_OPEN))
+        .order_by(attempts.c.id)
+    )
+    return [
+        Ended(
+            row.miner_hotkey,
+            row.executor_class,
+            row.created_at,
+            row.ended_at,
+            event_from_json(row.kind, row.payload_json),
+        )
+        for row in await connection.execute(query)
+    ]
 
 
 async def lease(connection: AsyncConnection, attempt_uuid: str, slot_id: str, at: datetime) -> None:

@@ -13,6 +13,7 @@ from tests.bench.cluster import cluster_figures
 from tests.bench.dance import dance_figures
 from tests.bench.figures import Figure
 from tests.bench.jobs import job_figures
+from tests.bench.routing import routing_figures
 from tests.bench.store_writes import store_figures
 from tests.bench.submissions import submission_figures
 
@@ -39,6 +40,7 @@ MEASURES: Final[dict[str, Callable[[], list[Figure]]]] = {
     "store": store_figures,
     "submissions": submission_figures,
     "jobs": job_figures,
+    "routing": routing_figures,
     "demo": demo_figures,
     "cluster": cluster_figures,
     "dance": dance_figures,

@@ -64,6 +64,7 @@ class Routes:
             web.get("/auth/nonce", self.nonce),
             web.post("/auth/login", self.login),
             web.post("/api/v1/job-docker/", self.create),
+            web.post("/api/v1/horde/job-docker/", self.create_whole),
             web.get("/api/v1/jobs/", self.page),
             web.get("/api/v1/jobs/{uuid}/", self.show),
             web.delete("/api/v1/jobs/{uuid}/", self.cancel),
@@ -82,10 +83,16 @@ class Routes:
         return web.json_response({"token": await self.logins.login(body)})
 
     async def create(self, request: web.Request) -> web.Response:
+        return await self._create(request, Scope.SIGNED_FIELDS)
+
+    async def create_whole(self, request: web.Request) -> web.Response:
+        return await self._create(request, Scope.FULL_REQUEST)
+
+    async def _create(self, request: web.Request, scope: Scope) -> web.Response:
         with self.parts.metrics.submit_s.time():
             owner = await self._who(request)
             body, text = await self._object(request)
-            done = await self.submissions.submit(owner, body, text, _signature(request))
+            done = await self.submissions.submit(owner, body, text, _signature(request), scope)
             if done.is_new:
                 shown = self.book.shown_new(done.job, body, done.request)
             else:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import uuid as uuids
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,13 +12,22 @@ from horde_agents.agents.facilitator.parts import FacilitatorParts
 from horde_agents.agents.facilitator.stakes import Stakes
 from horde_agents.jobs.budget import Limits, whole_budget_s
 from horde_agents.jobs.classes import CATALOGUE
+from horde_agents.protocol.extensions import Extension
 from horde_agents.protocol.frames import STOCK_VALIDATOR_FRAME_BYTES
-from horde_agents.protocol.rest_api import CreateJob, Refused, forwarded_frame, read_create_job
+from horde_agents.protocol.rest_api import (
+    CreateJob,
+    Refused,
+    WaitingTerms,
+    forwarded_frame,
+    read_create_job,
+    read_waiting_terms,
+)
 from horde_agents.protocol.signed_fields import (
     Scope,
     Signature,
     SignatureWrong,
     check_freshness,
+    full_request_payload,
     signed_fields_payload,
     signed_view,
     verify_payload,
@@ -49,20 +58,32 @@ class Submissions:
     links: Links
     stakes: Stakes
 
-    async def submit(self, owner: str, body: dict[str, Any], text: str, signature: Signature) -> Submitted:
+    async def submit(
+        self,
+        owner: str,
+        body: dict[str, Any],
+        text: str,
+        signature: Signature,
+        scope: Scope = Scope.SIGNED_FIELDS,
+    ) -> Submitted:
         """Store and forward one request; the same signed request again returns the job already made.
+
+        In scope ``FULL_REQUEST`` it may name several classes and wait (extension ``waiting/1``).
 
         Raises:
             Refused: anything wrong with the request, or no validator for it.
         """
-        payload = signed_fields_payload(signed_view(body))
-        self._check_signature(owner, signature, payload)
+        payload = _payload(body, scope)
+        self._check_signature(owner, signature, payload, scope)
         digest = hashlib.sha256(payload).hexdigest()
         job = read_create_job(body)
-        validator = await self._validator_for(job)
+        terms = read_waiting_terms(body, job) if scope is Scope.FULL_REQUEST else None
+        validator = await self._validator_for(job, may_wait=terms is not None)
         if validator is None:
             return Submitted(await self._retried(signature, digest, job), job, is_new=False)
         stored = self._row(owner, text, job, signature, digest, validator)
+        if terms is not None:
+            stored = _waiting(stored, job, terms)
         frame = self._frame(stored.uuid, body, job, signature)
         kept = await self.parts.store.writer.run(lambda connection: jobs.add(connection, stored))
         if kept.uuid != stored.uuid:
@@ -77,14 +98,16 @@ class Submissions:
             waiting = await jobs.unfinished(connection, validator_hotkey)
         for job in waiting:
             body = json.loads(job.request_json)
-            signature = Signature(Hotkey(job.signatory), job.timestamp_ns, job.signature)
+            is_whole = _digest(body, Scope.FULL_REQUEST) == job.signed_sha256
+            scope = Scope.FULL_REQUEST if is_whole else Scope.SIGNED_FIELDS
+            signature = Signature(Hotkey(job.signatory), job.timestamp_ns, job.signature, scope)
             checked = read_create_job(body)
             await self._forward(job, self._frame(job.uuid, body, checked, signature))
 
-    def _check_signature(self, owner: str, signature: Signature, payload: bytes) -> None:
+    def _check_signature(self, owner: str, signature: Signature, payload: bytes, scope: Scope) -> None:
         settings = self.parts.settings
-        if signature.scope is not Scope.SIGNED_FIELDS:
-            raise Refused("signature.malformed", "A job is signed in scope SignedFields.")
+        if signature.scope is not scope:
+            raise Refused("signature.malformed", f"On this path a job is signed in scope {scope.value}.")
         if signature.signatory != owner:
             message = f"The request is signed by {signature.signatory:.64}, but {owner} is logged in."
             raise Refused("signature.wrong_signatory", message)
@@ -106,18 +129,27 @@ class Submissions:
             )
         if known is not None:
             return _same_or_refused(known, digest)
+        if await self._validator_for(job, may_wait=False) is not None:
+            message = "No validator that could take the job lets jobs wait or name several classes. "
+            raise Refused("job.cannot_wait", message + "Post it to /api/v1/job-docker/ without them.")
         wanted = f"{job.target_validator_hotkey:.64}" if job.target_validator_hotkey else "none"
         raise Refused("validator.not_available", f"Could not select Validator: {wanted} has no live link.")
 
-    async def _validator_for(self, job: CreateJob) -> str | None:
+    async def _validator_for(self, job: CreateJob, *, may_wait: bool) -> str | None:
+        """The validator of a job; one that ``may_wait`` goes only to those that know how."""
+        able = [hotkey for hotkey in self.links.live_hotkeys() if not may_wait or self._lets_wait(hotkey)]
         if job.target_validator_hotkey:
-            return job.target_validator_hotkey if self.links.of(job.target_validator_hotkey) else None
-        live = {hotkey: self.stakes.of(hotkey) for hotkey in self.links.live_hotkeys()}
+            return job.target_validator_hotkey if job.target_validator_hotkey in able else None
+        live = {hotkey: self.stakes.of(hotkey) for hotkey in able}
         if len(live) <= 1:
             return next(iter(live), None)
         async with self.parts.store.reading() as connection:
             load = {hotkey: await jobs.open_count(connection, hotkey) for hotkey in live}
         return choose(live, load)
+
+    def _lets_wait(self, hotkey: str) -> bool:
+        link = self.links.of(hotkey)
+        return link is not None and Extension.WAITING in link.extensions
 
     def _row(
         self, owner: str, text: str, job: CreateJob, signature: Signature, digest: str, validator: str
@@ -146,7 +178,12 @@ class Submissions:
         )
 
     def _frame(self, uuid: str, body: dict[str, Any], job: CreateJob, signature: Signature) -> str:
-        frame = json.dumps(forwarded_frame(uuid, body, job, signature.as_wire()), ensure_ascii=False)
+        if signature.scope is Scope.FULL_REQUEST:
+            kind = {"type": "job.new", "message_type": "HordeJobRequest"}
+            value = {**kind, "uuid": uuid, "body": body, "signature": signature.as_wire()}
+        else:
+            value = forwarded_frame(uuid, body, job, signature.as_wire())
+        frame = json.dumps(value, ensure_ascii=False)
         size = len(frame.encode())
         if size > STOCK_VALIDATOR_FRAME_BYTES:
             message = f"The job makes a frame of {size} bytes; {STOCK_VALIDATOR_FRAME_BYTES} is the most. "
@@ -159,6 +196,23 @@ class Submissions:
         link = self.links.of(job.validator_hotkey)
         if link is None or not await link.send(frame):
             _log.warning("job waits for its validator's next link", job=job.uuid, peer=job.validator_hotkey)
+
+
+def _payload(body: dict[str, Any], scope: Scope) -> bytes:
+    if scope is Scope.FULL_REQUEST:
+        return full_request_payload(body)
+    return signed_fields_payload(signed_view(body))
+
+
+def _digest(body: dict[str, Any], scope: Scope) -> str:
+    return hashlib.sha256(_payload(body, scope)).hexdigest()
+
+
+def _waiting(stored: StoredJob, job: CreateJob, terms: WaitingTerms) -> StoredJob:
+    """With as much more time as it may wait, and as its slowest class takes to start."""
+    slowest_s = max(CATALOGUE[name].spin_up_s for name in [*terms.executor_classes, job.executor_class])
+    more_s = terms.wait_s + slowest_s - CATALOGUE[job.executor_class].spin_up_s
+    return replace(stored, deadline_at=stored.deadline_at + timedelta(seconds=more_s))
 
 
 def _same_or_refused(known: StoredJob, digest: str) -> StoredJob:

@@ -139,6 +139,11 @@ class MinerSettings(AgentSettings):
     auth_s: float = Field(
         default=10.0, gt=0, description="Seconds within which a validator has to say who it is."
     )
+    price_micro: dict[str, int] = Field(
+        default_factory=dict,
+        description="Price of a second of an executor by class, in millionths of a class weight of 1; "
+        "a class that is missing costs its weight.",
+    )
     max_open_attempts: int = Field(
         default=64, gt=0, description="Attempts one validator may have open at once."
     )
@@ -160,6 +165,14 @@ class MinerSettings(AgentSettings):
             if not -1 <= count <= MOST_HOLDERS:
                 raise ValueError(f"{name!r:.80} has {count}; from -1 (all) to {MOST_HOLDERS} are possible")
         return slots
+
+    @field_validator("price_micro")
+    @classmethod
+    def _prices_make_sense(cls, prices: dict[str, int]) -> dict[str, int]:
+        for name, price in prices.items():
+            if price <= 0:
+                raise ValueError(f"{name!r:.80} costs {price}; a price is above 0")
+        return prices
 
     @field_validator("consul_urls", "nomad_urls")
     @classmethod

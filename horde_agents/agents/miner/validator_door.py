@@ -146,6 +146,9 @@ class ValidatorDoor:
             manifest=slots.wire_manifest(),
             horde_extensions=extensions,
             horde_manifest=slots.manifest() if whole else None,
+            horde_prices=self.parts.settings.price_micro or None
+            if Extension.PRICES in session.extensions
+            else None,
         )
 
     async def _received(self, session: Session, text: str) -> None:

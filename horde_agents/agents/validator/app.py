@@ -13,6 +13,8 @@ from horde_agents.agents.validator.cheat_reports import CheatReports
 from horde_agents.agents.validator.directory import Directory
 from horde_agents.agents.validator.dispatch import Dispatch
 from horde_agents.agents.validator.facilitator_link import FacilitatorLink
+from horde_agents.agents.validator.finding import Finding
+from horde_agents.agents.validator.incidents import remembered
 from horde_agents.agents.validator.intake import Intake
 from horde_agents.agents.validator.manifests import Manifests
 from horde_agents.agents.validator.parts import Parts
@@ -20,6 +22,7 @@ from horde_agents.agents.validator.polls import Polls
 from horde_agents.agents.validator.settings import ValidatorSettings
 from horde_agents.agents.validator.status_outbox import StatusOutbox
 from horde_agents.agents.validator.store_probe import StoreProbe
+from horde_agents.agents.validator.waiting import WaitingRoom
 from horde_agents.clients.chain import BittensorChain
 from horde_agents.protocol.signing import KeypairSigner
 from horde_agents.runtime.health import Check, health_app, listening
@@ -86,11 +89,14 @@ async def assembled(settings: ValidatorSettings) -> AsyncIterator[Validator]:
         http = await stack.enter_async_context(aiohttp.ClientSession())
         manifests = Manifests(store, settings.manifest_stale_s, settings.max_executors_per_class)
         await manifests.load()
-        parts = Parts(settings, store, signer, http, Directory.of(settings), manifests)
+        reliability = await remembered(store, settings.reliability_half_life_s)
+        waiting = WaitingRoom(settings.most_waiting_jobs, settings.most_waiting_jobs_of_user)
+        directory = Directory.of(settings)
+        parts = Parts(settings, store, signer, http, directory, manifests, reliability, waiting)
         watch = await stack.enter_async_context(_watching(parts, signer))
         supervisor = await stack.enter_async_context(supervised())
         polls = Polls(parts)
-        dispatch = Dispatch(parts, supervisor, polls)
+        dispatch = Dispatch(parts, supervisor, Finding(parts, polls))
         if watch is not None:
             supervisor.keep("chain", watch.serve)
             await watch.until_first_reading()

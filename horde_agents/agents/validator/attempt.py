@@ -21,6 +21,7 @@ from horde_agents.agents.validator.reactions import (
     Step,
     TryAnother,
     as_cancelled,
+    incident_weight,
     is_busy,
     is_early,
     react,
@@ -156,6 +157,7 @@ class Attempt:
         excused = is_busy(event) and self._is_excused(shown)
         step = Step(self.record, before, event, self.live.plan, self._may_retry(), excused)
         self._count(event)
+        self._remember(excused=excused)
         return await self._perform(react(step))
 
     def _as_read(self, event: JobEvent) -> JobEvent:
@@ -176,7 +178,7 @@ class Attempt:
             self.may_retry
             and not self.live.is_over
             and not self.was_cancelled
-            and waited_s < self.parts.settings.retry_window_s
+            and (waited_s < self.parts.settings.retry_window_s or self.live.may_wait)
         )
 
     async def _perform(self, effects: tuple[Effect, ...]) -> list[ToMiner]:
@@ -254,6 +256,14 @@ class Attempt:
             deadline_at,
         )
         await self.parts.store.writer.run(lambda connection: records.offer(connection, attempt, started))
+
+    def _remember(self, *, excused: bool) -> None:
+        """What the attempt says about its miner, for routing."""
+        if not self.is_over:
+            return
+        reliability, at_s, last = self.parts.reliability, now().timestamp(), self.record.history[-1]
+        reliability.tried(self.miner.hotkey, at_s)
+        reliability.incident(self.miner.hotkey, at_s, 0.0 if excused else incident_weight(last))
 
     def _count(self, event: JobEvent) -> None:
         at_s = monotonic_s()

@@ -1,27 +1,30 @@
 """Brings every job to its end: routes it, tries miners in turn, cancels, resumes after a restart."""
 
 import asyncio
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from horde_agents.agents.validator import offers, records
 from horde_agents.agents.validator.attempt import Attempt, tell
+from horde_agents.agents.validator.finding import Finding
 from horde_agents.agents.validator.miner_session import MinerSession
 from horde_agents.agents.validator.parts import LiveJob, Parts
-from horde_agents.agents.validator.polls import Polls
-from horde_agents.agents.validator.routing import Facts, Miner, NoMiner, route
+from horde_agents.agents.validator.reactions import Plan, is_busy
+from horde_agents.agents.validator.routing import Miner, NoMiner
 from horde_agents.jobs.events import Cancelled, Declined, Expired, HordeFailed, JobEvent
 from horde_agents.jobs.faults import Cause, HordeFaultReason, RejectionReason
 from horde_agents.jobs.lifecycle import Job, replay
-from horde_agents.jobs.states import Role
+from horde_agents.jobs.states import JobState, Role
 from horde_agents.protocol.facilitator_validator import V2JobRequest
-from horde_agents.protocol.signing import TRUSTED_MINER_HOTKEY, Hotkey
+from horde_agents.protocol.signing import Hotkey
 from horde_agents.receipts.payloads import JobStarted, ReceiptType
-from horde_agents.runtime.clock import monotonic_s, now
+from horde_agents.runtime.clock import iso, monotonic_s, now
 from horde_agents.runtime.logs import get_logger
 from horde_agents.runtime.supervisor import Supervisor
-from horde_agents.store import access, attempts, jobs, receipts
+from horde_agents.store import attempts, jobs, receipts
 from horde_agents.store.attempts import StoredAttempt
 
 _SWEEP_S: Final = 60.0
@@ -37,11 +40,15 @@ class _InHand:
 
 @dataclass(slots=True)
 class Dispatch:
-    """The jobs this process works on; each has one task, owned by ``supervisor``."""
+    """The jobs this process works on; each has one task, owned by ``supervisor``.
+
+    ``on_completed`` hears of every job that a miner completed.
+    """
 
     parts: Parts
     supervisor: Supervisor
-    polls: Polls
+    finding: Finding
+    on_completed: Callable[[LiveJob, Attempt], None] | None = None
     _in_hand: dict[str, _InHand] = field(default_factory=dict)
     _is_draining: bool = False
 
@@ -71,6 +78,7 @@ class Dispatch:
                 return False, "The miner that runs the job cannot be told to cancel it."
             return True, ""
         await self._end(in_hand.live, Cancelled(Role.VALIDATOR, message or "The job was cancelled."))
+        self.parts.waiting.withdraw(uuid)
         if session is not None:
             await session.cancel()
         return True, ""
@@ -109,6 +117,7 @@ class Dispatch:
                 await self._close(live, attempt, late)
             await self._end(live, late)
         elif open_tries:
+            live.turn_to(open_tries[-1].executor_class, self._plan_of)
             self.start(live, open_tries[-1])
         elif live.was_forwarded:
             await self._end(live, _restarted("The validator lost track of the job in a restart."))
@@ -135,14 +144,15 @@ class Dispatch:
     async def _next_try(self, in_hand: _InHand, because: JobEvent | None) -> JobEvent | None:
         """One more miner, or the end; why yet another is needed, if one is."""
         live = in_hand.live
-        chosen = await self._choose(live)
+        chosen = await self.finding.find(live)
         if live.is_over:
             return None
         if isinstance(chosen, NoMiner):
-            await self._end(live, _nobody(chosen, because))
+            await self._end(live, nobody(chosen, because, now()))
             return None
-        live.tried.add(chosen.hotkey)
-        attempt = self._new_attempt(live, chosen)
+        live.turn_to(chosen.executor_class, self._plan_of)
+        live.tried.add(chosen.miner.hotkey)
+        attempt = self._new_attempt(live, chosen.miner)
         return await self._run(in_hand, attempt)
 
     async def _go_on(self, in_hand: _InHand, stored: StoredAttempt) -> JobEvent | None:
@@ -166,52 +176,28 @@ class Dispatch:
             in_hand.session = None
             self.parts.attempts_in_hand.discard(attempt.key.uuid)
             self.parts.occupancy.free(attempt.miner.hotkey, attempt.key.uuid)
+            self.parts.waiting.capacity_changed()
+        self._note_end(in_hand.live, attempt)
         if attempt.next_try is None and not in_hand.live.is_over:
             await self._end(in_hand.live, _restarted("The attempt ended without an end of the job."))
         return attempt.next_try.because if attempt.next_try else None
 
-    async def _choose(self, live: LiveJob) -> Miner | NoMiner:
-        parts = self.parts
-        if live.request.on_trusted_miner:
-            trusted = parts.directory.trusted
-            if trusted is None or trusted.hotkey in live.tried:
-                return NoMiner({TRUSTED_MINER_HOTKEY: "the trusted miner is not configured, or has failed"})
-            return trusted
-        if live.miner_hotkey is not None:
-            return self._wanted(live)
-        order = await self._route(live)
-        if isinstance(order, NoMiner):
-            await self.polls.ask_unknown()
-            order = await self._route(live)
-        return order if isinstance(order, NoMiner) else order[0]
+    def _note_end(self, live: LiveJob, attempt: Attempt) -> None:
+        because = attempt.next_try.because if attempt.next_try else None
+        if because is not None and is_busy(because) and live.may_wait:
+            again_at_s = monotonic_s() + self.parts.settings.waiting_retry_s
+            live.again_at_s[attempt.miner.hotkey] = again_at_s
+        if attempt.record.state is JobState.COMPLETED and self.on_completed is not None:
+            self.on_completed(live, attempt)
 
-    def _wanted(self, live: LiveJob) -> Miner | NoMiner:
-        miner = self.parts.directory.find(live.miner_hotkey or "")
-        if miner is None:
-            return NoMiner({str(live.miner_hotkey): "is in neither the metagraph nor the settings"})
-        if miner.hotkey in live.tried:
-            return NoMiner({miner.hotkey: "has had an attempt of this job"})
-        return miner
-
-    async def _route(self, live: LiveJob) -> tuple[Miner, ...] | NoMiner:
-        at = now()
-        async with self.parts.store.reading() as connection:
-            barred = await access.entries(connection, records.BLACKLIST, at)
-        miners = self.parts.directory.miners()
-        executor_class = live.request.executor_class
-        facts = Facts(
-            self.parts.manifests.counts(),
-            self.parts.occupancy.busy([miner.hotkey for miner in miners], executor_class, at),
-            {entry.hotkey: entry.note for entry in barred.values() if not entry.allowed},
-            frozenset(live.tried),
-        )
-        return route(miners, executor_class, facts, self.parts.rng)
+    def _plan_of(self, request: V2JobRequest) -> Plan:
+        return offers.plan_of(request, self.parts.settings)
 
     def _new_attempt(self, live: LiveJob, miner: Miner) -> Attempt:
         key = offers.new_key(miner.hotkey)
         settings = self.parts.settings
         attempt = Attempt(self.parts, live, miner, key, Job(key.uuid), monotonic_s() + settings.connect_s)
-        attempt.may_retry = len(live.tried) < settings.max_attempts
+        attempt.may_retry = live.may_wait or len(live.tried) < settings.max_attempts
         claim_s = round(settings.connect_s + settings.reservation_s)
         self.parts.occupancy.note(_claim(key, live.request.executor_class, self.parts, now(), claim_s))
         return attempt
@@ -261,9 +247,10 @@ def _claim(key: offers.AttemptKey, executor_class: str, parts: Parts, at: dateti
     )
 
 
-def _nobody(none_left: NoMiner, because: JobEvent | None) -> JobEvent:
+def nobody(none_left: NoMiner, because: JobEvent | None, at: datetime) -> JobEvent:
     """The job's end when nobody is left: the last miner's own, or that there was none at all."""
-    others = {"other_miners": none_left.why}
+    estimate = _estimate(none_left.free_at, at)
+    others = {"other_miners": none_left.why, **estimate}
     match because:
         case Declined():
             context = {**because.context, **others}
@@ -273,7 +260,14 @@ def _nobody(none_left: NoMiner, because: JobEvent | None) -> JobEvent:
             return HordeFailed(because.origin, because.reason, because.message, context)
         case _:
             reason = RejectionReason.NO_MINER_FOR_JOB
-            return Declined(Role.VALIDATOR, reason, none_left.sentence, {"miners": none_left.why})
+            return Declined(Role.VALIDATOR, reason, none_left.sentence, {"miners": none_left.why, **estimate})
+
+
+def _estimate(free_at: datetime | None, at: datetime) -> dict[str, str | int]:
+    """When to come back: by then the first executor has been given back, if no job of another comes first."""
+    if free_at is None:
+        return {}
+    return {"earliest_free_at": iso(free_at), "estimate_s": max(math.ceil((free_at - at).total_seconds()), 0)}
 
 
 def _restarted(message: str) -> HordeFailed:

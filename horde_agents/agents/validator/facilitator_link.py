@@ -19,6 +19,7 @@ from horde_agents.protocol.facilitator_validator import (
     FromFacilitator,
     HordeCancelJob,
     HordeCancelResult,
+    HordeJobRequest,
     Response,
     V0AuthenticationRequest,
     V0Heartbeat,
@@ -173,6 +174,8 @@ class FacilitatorLink:
             case V2JobRequest():
                 work = self.intake.take_job(frame, value, self.url)
                 self.supervisor.spawn(f"intake {frame.uuid:.36}", work)
+            case HordeJobRequest():
+                self.supervisor.spawn(f"intake {frame.uuid:.36}", self.intake.take_whole(frame, self.url))
             case V0JobCheated():
                 await self.cheat_reports.take(frame)
             case HordeCancelJob():
@@ -195,7 +198,7 @@ class FacilitatorLink:
         except MalformedFrame:
             return
         uuid = value.get("uuid")
-        if value.get("message_type") == "V2JobRequest" and isinstance(uuid, str):
+        if value.get("message_type") in {"V2JobRequest", "HordeJobRequest"} and isinstance(uuid, str):
             await self.intake.refuse_unreadable(uuid[:36], self.url, str(error)[:500])
 
 

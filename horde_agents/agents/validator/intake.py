@@ -8,6 +8,8 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+from pydantic import ValidationError
+
 from horde_agents.agents.validator import offers, records
 from horde_agents.agents.validator.dispatch import Dispatch
 from horde_agents.agents.validator.parts import Listener, LiveJob, Parts
@@ -17,10 +19,12 @@ from horde_agents.jobs.events import Declined, JobEvent, Received
 from horde_agents.jobs.faults import RejectionReason
 from horde_agents.jobs.lifecycle import Job, replay
 from horde_agents.jobs.states import Role
-from horde_agents.protocol.facilitator_validator import V2JobRequest, WireSignature
+from horde_agents.protocol.facilitator_validator import HordeJobRequest, V2JobRequest, WireSignature
 from horde_agents.protocol.frames import render
+from horde_agents.protocol.rest_api import Refused, read_create_job, read_waiting_terms, whole_frame
 from horde_agents.protocol.signed_fields import (
     Scope,
+    full_request_payload,
     signed_fields_payload,
     verify_payload,
     view_of_forwarded,
@@ -52,16 +56,51 @@ class Intake:
         listener: Listener | None = None,
     ) -> None:
         """Store and start a job once; every refusal is told as ``rejected``."""
-        if not _is_canonical_uuid(request.uuid):
-            _log.warning("job without a canonical uuid", job=request.uuid[:64], source=source)
-            await self._refuse(request.uuid[:36], source, RejectionReason.UNKNOWN, "uuid is not canonical")
+        if request.horde_executor_classes or request.horde_wait_s:
+            why = "horde_executor_classes and horde_wait_s come in a HordeJobRequest, signed by the user."
+            await self._refuse(request.uuid[:36], source, RejectionReason.UNKNOWN, why)
             return
         payload = signed_fields_payload(view_of_forwarded(frame))
-        why = await why_not_trusted(self.parts, request.signature, payload, Scope.SIGNED_FIELDS)
-        if why is not None:
-            _log.warning("job refused", job=request.uuid, source=source, why=why)
-            await self._refuse(request.uuid, source, RejectionReason.INVALID_SIGNATURE, why)
+        if await self._is_trusted(request.uuid, request.signature, payload, Scope.SIGNED_FIELDS, source):
+            await self._take(request, frame, payload, source, miner_hotkey, listener)
+
+    async def take_whole(self, sent: HordeJobRequest, source: str) -> None:
+        """As ``take_job``, for a request whose user signed the whole body (extension ``waiting/1``)."""
+        payload = full_request_payload(sent.body)
+        if not await self._is_trusted(sent.uuid, sent.signature, payload, Scope.FULL_REQUEST, source):
             return
+        signature = sent.signature.model_dump(mode="json")
+        try:
+            job = read_create_job(sent.body)
+            frame = whole_frame(sent.uuid, sent.body, job, read_waiting_terms(sent.body, job), signature)
+            request = V2JobRequest.model_validate(frame)
+        except (Refused, ValidationError) as error:
+            await self._refuse(sent.uuid, source, RejectionReason.UNKNOWN, str(error)[:500])
+            return
+        await self._take(request, frame, payload, source, None, None)
+
+    async def _is_trusted(
+        self, uuid: str, signature: WireSignature, payload: bytes, scope: Scope, source: str
+    ) -> bool:
+        if not _is_canonical_uuid(uuid):
+            _log.warning("job without a canonical uuid", job=uuid[:64], source=source)
+            await self._refuse(uuid[:36], source, RejectionReason.UNKNOWN, "uuid is not canonical")
+            return False
+        why = await why_not_trusted(self.parts, signature, payload, scope)
+        if why is not None:
+            _log.warning("job refused", job=uuid, source=source, why=why)
+            await self._refuse(uuid, source, RejectionReason.INVALID_SIGNATURE, why)
+        return why is None
+
+    async def _take(
+        self,
+        request: V2JobRequest,
+        frame: Mapping[str, Any],
+        payload: bytes,
+        source: str,
+        miner_hotkey: Hotkey | None,
+        listener: Listener | None,
+    ) -> None:
         job = replay(request.uuid, [self._first_event(request)])
         stored = self._stored(request, frame, source, sha256(payload).hexdigest())
         if await self._is_new(stored, job):
@@ -78,8 +117,12 @@ class Intake:
         return Declined(Role.VALIDATOR, RejectionReason.NO_MINER_FOR_JOB, why)
 
     def _why_impossible(self, request: V2JobRequest) -> str | None:
-        if request.executor_class not in CATALOGUE:
-            return f"Executor class {request.executor_class!r:.80} is not known to this validator."
+        for name in request.classes:
+            if name not in CATALOGUE:
+                return f"Executor class {name!r:.80} is not known to this validator."
+        longest_wait_s = self.parts.settings.longest_wait_s
+        if request.horde_wait_s > longest_wait_s:
+            return f"The job would wait {request.horde_wait_s} s; the most here is {longest_wait_s} s."
         longest_s = self.parts.settings.longest_job_s
         asked_s = offers.plan_of(request, self.parts.settings).limits.running_s
         if asked_s > longest_s:
@@ -109,11 +152,13 @@ class Intake:
 
     def _deadline_at(self, request: V2JobRequest, at: datetime) -> datetime:
         settings = self.parts.settings
-        if request.executor_class not in CATALOGUE:
+        spin_ups_s = [CATALOGUE[name].spin_up_s for name in request.classes if name in CATALOGUE]
+        if request.executor_class not in CATALOGUE or not spin_ups_s:
             return at
         plan = offers.plan_of(request, settings)
-        whole_s = plan.reservation_s + plan.ready_s + plan.limits.running_s
-        return at + timedelta(seconds=whole_s + max(FACILITATOR_GRACE_S, settings.retry_window_s))
+        whole_s = plan.reservation_s + max(spin_ups_s) + plan.startup_s + plan.limits.running_s
+        patience_s = request.horde_wait_s + max(FACILITATOR_GRACE_S, settings.retry_window_s)
+        return at + timedelta(seconds=whole_s + patience_s)
 
     async def _is_new(self, stored: StoredJob, job: Job) -> bool:
         update = render(status_update(job.history[-1], stored.uuid))

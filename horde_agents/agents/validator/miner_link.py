@@ -54,6 +54,7 @@ class MinerLink:
     _socket: aiohttp.ClientWebSocketResponse
     extensions: frozenset[Extension] | None = None
     manifest: Mapping[str, int] = field(default_factory=dict)
+    prices: object = None
     complaint: str = ""
     _malformed: int = 0
 
@@ -110,6 +111,7 @@ class MinerLink:
         if isinstance(frame, V0ExecutorManifestRequest):
             self.manifest = frame.manifest if frame.horde_manifest is None else frame.horde_manifest
             self.extensions = shared(frame.horde_extensions or ())
+            self.prices = frame.horde_prices
         elif isinstance(frame, GenericError | UnauthorizedError):
             self.complaint = frame.details
             _log.warning("miner complains", peer=self.miner.hotkey, details=frame.details[:500])

@@ -118,6 +118,7 @@ class MinerSession:
                 await self._send_all(delivery, await self._out_of_time(link))
             elif isinstance(frame, wire.V0ExecutorManifestRequest):
                 await self.parts.manifests.note(link.miner.hotkey, link.manifest)
+                self.parts.prices.note(link.miner.hotkey, link.prices)
                 if not is_greeted:
                     await self._greet(link, delivery, is_first=is_first)
                 is_greeted = True

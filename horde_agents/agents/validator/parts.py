@@ -1,8 +1,9 @@
 """What the validator's parts share, built once by ``app.py``, and the live jobs they work on."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random, SystemRandom
 from typing import TypeAlias
 
@@ -12,16 +13,20 @@ from horde_agents.agents.validator.directory import Directory
 from horde_agents.agents.validator.manifests import Manifests
 from horde_agents.agents.validator.metrics import Metrics
 from horde_agents.agents.validator.occupancy import Occupancy
+from horde_agents.agents.validator.prices import Prices
 from horde_agents.agents.validator.reactions import Plan
 from horde_agents.agents.validator.records import Change
+from horde_agents.agents.validator.reliability import Reliability
 from horde_agents.agents.validator.settings import ValidatorSettings
 from horde_agents.agents.validator.status_outbox import StatusOutbox
+from horde_agents.agents.validator.waiting import WaitingRoom
 from horde_agents.jobs.events import JobEvent
 from horde_agents.jobs.lifecycle import Ignored, Job, advance
 from horde_agents.protocol.facilitator_validator import V2JobRequest
 from horde_agents.protocol.frames import render
 from horde_agents.protocol.signing import Hotkey, Signer
 from horde_agents.protocol.status_updates import status_update
+from horde_agents.runtime.clock import monotonic_s, now
 from horde_agents.runtime.logs import get_logger
 from horde_agents.store.engine import Store
 
@@ -32,7 +37,10 @@ _log = get_logger(__name__)
 
 @dataclass(slots=True)
 class Parts:
-    """The shared parts; ``outboxes`` are by facilitator address; ``attempts_in_hand`` have a session."""
+    """The shared parts; ``outboxes`` are by facilitator address; ``attempts_in_hand`` have a session.
+
+    ``occupancy`` is by our own receipts, ``others_occupancy`` by those of other validators.
+    """
 
     settings: ValidatorSettings
     store: Store
@@ -40,7 +48,11 @@ class Parts:
     http: aiohttp.ClientSession
     directory: Directory
     manifests: Manifests
+    reliability: Reliability
+    waiting: WaitingRoom
     occupancy: Occupancy = field(default_factory=Occupancy)
+    others_occupancy: Occupancy = field(default_factory=Occupancy)
+    prices: Prices = field(default_factory=Prices)
     metrics: Metrics = field(default_factory=Metrics)
     outboxes: dict[str, StatusOutbox] = field(default_factory=dict)
     attempts_in_hand: set[str] = field(default_factory=set)
@@ -49,7 +61,11 @@ class Parts:
 
 @dataclass(slots=True)
 class LiveJob:
-    """A job that this process works on; ``miner_hotkey`` is set when its user wants that one alone."""
+    """A job that this process works on; ``miner_hotkey`` is set when its user wants that one alone.
+
+    ``classes`` are all that will do, ``request`` and ``plan`` are of the one that is being tried.
+    ``again_at_s`` says (monotonic) when a miner that was tried may be tried again.
+    """
 
     request: V2JobRequest
     plan: Plan
@@ -59,6 +75,33 @@ class LiveJob:
     miner_hotkey: Hotkey | None = None
     listener: Listener | None = None
     tried: set[str] = field(default_factory=set)
+    again_at_s: dict[str, float] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.classes = self.classes or self.request.classes
+
+    @property
+    def waits_until(self) -> datetime:
+        """Until when the job may wait for capacity; in the past for one that does not wait."""
+        return self.received_at + timedelta(seconds=self.request.horde_wait_s)
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether its user lets it wait, and still does."""
+        return self.request.horde_wait_s > 0 and now() < self.waits_until
+
+    @property
+    def given_up(self) -> frozenset[str]:
+        """The miners that are not to be tried, or not yet."""
+        at_s = monotonic_s()
+        return frozenset(hotkey for hotkey in self.tried if at_s < self.again_at_s.get(hotkey, math.inf))
+
+    def turn_to(self, executor_class: str, plan_of: Callable[[V2JobRequest], Plan]) -> None:
+        """Offer the job as one of this class from now on."""
+        if executor_class != self.request.executor_class:
+            self.request = self.request.model_copy(update={"executor_class": executor_class})
+            self.plan = plan_of(self.request)
 
     @property
     def uuid(self) -> str:

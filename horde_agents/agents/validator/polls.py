@@ -55,6 +55,7 @@ class Polls:
             while link.extensions is None:
                 await link.receive()
             await self.parts.manifests.note(miner.hotkey, link.manifest)
+            self.parts.prices.note(miner.hotkey, link.prices)
             delivery = Delivery(self.parts, link)
             await delivery.send_kept()
             await delivery.settle()

@@ -6,6 +6,7 @@ Also says which reports of a miner are early (kept for later) or impossible (the
 from dataclasses import dataclass
 from typing import Final, TypeAlias, assert_never
 
+from horde_agents.agents.validator.reliability import DECLINE_WEIGHT
 from horde_agents.jobs.budget import Limits
 from horde_agents.jobs.events import (
     Accepted,
@@ -209,6 +210,13 @@ def as_cancelled(event: JobEvent, *, was_asked: bool) -> JobEvent:
 def is_busy(event: JobEvent) -> bool:
     """True for the one decline that receipts can excuse (wire note C.9)."""
     return isinstance(event, Declined) and event.reason is RejectionReason.BUSY
+
+
+def incident_weight(event: JobEvent) -> float:
+    """How much an attempt's last event counts against its miner; an excused decline is not asked about."""
+    if isinstance(event, HordeFailed):
+        return 1.0 if _is_miners(event) else 0.0
+    return DECLINE_WEIGHT if isinstance(event, Declined) else 0.0
 
 
 def _next_or_end(step: Step) -> Forward | TryAnother:

@@ -1,10 +1,22 @@
-"""Which miners may get a job, in which order, or why none may. Pure."""
+"""Which miners may get a job, of which class, in which order, or why none may. Pure, and linear in miners."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from random import Random
+from statistics import median_low
+from typing import Final
 
+from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.protocol.signing import Hotkey
+
+#: Prices are in millionths of what a second of an executor of a class with weight 1 costs.
+MICRO: Final = 1_000_000
+#: A price moves a miner's chance by this factor at most, either way: nobody is starved by a price.
+_MOST_PRICE_FACTOR: Final = 2.0
+#: What is left of any miner's chance, however the factors multiply.
+_LEAST_FACTOR: Final = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,69 +29,130 @@ class Miner:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """A miner, and the executor class of which the job is offered to it."""
+
+    miner: Miner
+    executor_class: str
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What the validator knows at this moment.
 
     ``manifests``: executors by class, by miner; a miner that is missing has not answered.
-    ``busy``: executors of the wanted class that our own receipts show occupied.
+    ``busy``: executors that receipts show occupied, by miner, by class.
     ``barred``: miners that get no jobs now, with the reason.
     ``tried``: miners that had an attempt of this job.
+    ``price_micro``: announced prices by class, by miner; ``favour``: factors of a miner's chance, such as its
+    reliability.
     """
 
     manifests: Mapping[str, Mapping[str, int]]
-    busy: Mapping[str, int] = field(default_factory=dict)
+    busy: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     barred: Mapping[str, str] = field(default_factory=dict)
     tried: frozenset[str] = frozenset()
+    price_micro: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    favour: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class NoMiner:
-    """Nobody is left; ``why`` has a line for each miner."""
+    """Nobody is left; ``why`` has a line for each miner, ``says`` a reason that is no miner's.
+
+    ``free_at`` is when the first executor of a wanted class is free by the receipts, if one is busy.
+    """
 
     why: dict[str, str]
+    says: str = ""
+    free_at: datetime | None = None
 
     @property
     def sentence(self) -> str:
         """The reason in one line."""
+        if self.says:
+            return self.says
         if not self.why:
             return "No miner is known: the metagraph lists none with an axon."
         return f"None of {len(self.why)} known miners can take the job."
 
 
 def route(
-    miners: Sequence[Miner], executor_class: str, facts: Facts, rng: Random
-) -> tuple[Miner, ...] | NoMiner:
-    """The miners to try, in order: a shuffle weighted by free executors, so that load spreads fairly."""
+    miners: Sequence[Miner], classes: Sequence[str], facts: Facts, rng: Random
+) -> tuple[Choice, ...] | NoMiner:
+    """Whom to try, in order: the cheapest class first, and within it a shuffle weighted by free executors.
+
+    Reliability, price and stake-fair sharing change a miner's weight and never make it nothing, so that no
+    miner that may have the job starves.
+    """
     why: dict[str, str] = {}
-    weighed: list[tuple[float, Miner]] = []
+    suitable: dict[str, list[tuple[Miner, int]]] = {name: [] for name in classes}
     for miner in miners:
-        reason = _why_not(miner, executor_class, facts)
-        if reason is None:
-            weight = free_executors(miner.hotkey, executor_class, facts)
-            weighed.append((rng.random() ** (1 / weight), miner))
-        else:
+        reason = _why_not(miner, classes, facts)
+        if reason is not None:
             why[miner.hotkey] = reason
-    if not weighed:
-        return NoMiner(why)
-    return tuple(miner for _, miner in sorted(weighed, key=lambda pair: pair[0], reverse=True))
+            continue
+        for name in suitable:
+            free = free_executors(miner.hotkey, name, facts)
+            if free > 0:
+                suitable[name].append((miner, free))
+    order = tuple(_ordered(suitable, facts, rng))
+    return order or NoMiner(why)
 
 
 def free_executors(hotkey: str, executor_class: str, facts: Facts) -> int:
-    """Executors of the class that the miner offers and our receipts do not show busy."""
+    """Executors of the class that the miner offers and receipts do not show busy."""
     offered = facts.manifests.get(hotkey, {}).get(executor_class, 0)
-    return max(offered - facts.busy.get(hotkey, 0), 0)
+    return max(offered - facts.busy.get(executor_class, {}).get(hotkey, 0), 0)
 
 
-def _why_not(miner: Miner, executor_class: str, facts: Facts) -> str | None:
-    if miner.hotkey in facts.tried:
+def default_price_micro(executor_class: str) -> int:
+    """What an executor of the class costs where its miner announces no price: the class's weight."""
+    known = CATALOGUE.get(executor_class)
+    return max(known.weight if known else 1, 1) * MICRO
+
+
+def _ordered(
+    suitable: Mapping[str, Sequence[tuple[Miner, int]]], facts: Facts, rng: Random
+) -> Iterator[Choice]:
+    """The classes by the median of their miners' prices, which no single liar moves far."""
+    price_micro = {
+        name: median_low([_price_micro(miner, name, facts) for miner, _ in found])
+        for name, found in suitable.items()
+        if found
+    }
+    for name in sorted(price_micro, key=lambda name: price_micro[name]):  # a stable sort: the user's order
+        keyed: list[tuple[float, int, Miner]] = []
+        for place, (miner, free) in enumerate(suitable[name]):
+            weight = free * _factor(miner, name, price_micro[name], facts)
+            # the least of exponential variables is each one with a chance in proportion to its weight
+            keyed.append((-math.log(1.0 - rng.random()) / weight, place, miner))
+        keyed.sort()
+        yield from (Choice(miner, name) for _, _, miner in keyed)
+
+
+def _factor(miner: Miner, executor_class: str, usual_micro: int, facts: Facts) -> float:
+    cheapness = usual_micro / _price_micro(miner, executor_class, facts)
+    cheapness = min(max(cheapness, 1 / _MOST_PRICE_FACTOR), _MOST_PRICE_FACTOR)
+    return max(cheapness * facts.favour.get(miner.hotkey, 1.0), _LEAST_FACTOR)
+
+
+def _price_micro(miner: Miner, executor_class: str, facts: Facts) -> int:
+    announced = facts.price_micro.get(miner.hotkey, {}).get(executor_class)
+    return announced or default_price_micro(executor_class)
+
+
+def _why_not(miner: Miner, classes: Sequence[str], facts: Facts) -> str | None:
+    hotkey = miner.hotkey
+    if hotkey in facts.tried:
         return "has had an attempt of this job"
-    if miner.hotkey in facts.barred:
-        return f"gets no jobs now: {facts.barred[miner.hotkey]}"
-    manifest = facts.manifests.get(miner.hotkey)
+    if hotkey in facts.barred:
+        return f"gets no jobs now: {facts.barred[hotkey]}"
+    manifest = facts.manifests.get(hotkey)
     if manifest is None:
         return "has not told what it offers"
-    if manifest.get(executor_class, 0) <= 0:
-        return f"offers no {executor_class}"
-    if free_executors(miner.hotkey, executor_class, facts) == 0:
+    if not any(manifest.get(name, 0) > 0 for name in classes):
+        return f"offers no {' or '.join(classes)}"
+    if not any(free_executors(hotkey, name, facts) for name in classes):
         return "is busy with jobs of ours"
     return None

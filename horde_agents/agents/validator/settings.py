@@ -87,6 +87,22 @@ class ValidatorSettings(AgentSettings):
         45.0, ge=0, description="No further attempt starts later than this after the job was received."
     )
 
+    class_substitutes: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="Classes that may serve a job of another class, the cheapest first: {asked: [others]}.",
+    )
+    longest_wait_s: int = Field(
+        3600, ge=0, description="Jobs that want to wait longer than this for capacity are rejected."
+    )
+    most_waiting_jobs: int = Field(1000, ge=0, description="Jobs that may wait for capacity at one time.")
+    most_waiting_jobs_of_user: int = Field(100, ge=0, description="Of them, jobs of one signatory.")
+    waiting_retry_s: float = Field(
+        10.0, gt=0, description="Seconds before a waiting job tries a busy miner again."
+    )
+    reliability_half_life_s: float = Field(
+        21_600.0, gt=0, description="Seconds after which an incident counts half in routing."
+    )
+
     minimum_excuse_stake_tao: float = Field(
         30_000.0, ge=0, description="Receipts of validators with less stake excuse no busy miner."
     )

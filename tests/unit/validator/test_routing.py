@@ -21,11 +21,11 @@ def offering(**counts: int) -> dict[str, dict[str, int]]:
 def test_reason_is_told_for_every_miner_when_nobody_is_left() -> None:
     facts = Facts(
         {"a": {}, "b": {CLASS: 1}, "c": {CLASS: 2}, "d": {CLASS: 1}},
-        busy={"b": 1},
+        busy={CLASS: {"b": 1}},
         barred={"c": "timed out"},
         tried=frozenset("d"),
     )
-    nobody = route(MINERS, CLASS, facts, Random(1))
+    nobody = route(MINERS, [CLASS], facts, Random(1))
     assert isinstance(nobody, NoMiner)
     assert nobody.why == {
         "a": "offers no always_on.test",
@@ -39,7 +39,7 @@ def test_reason_is_told_for_every_miner_when_nobody_is_left() -> None:
 
 
 def test_no_miner_at_all_is_said_differently() -> None:
-    nobody = route([], CLASS, Facts({}), Random(1))
+    nobody = route([], [CLASS], Facts({}), Random(1))
     assert isinstance(nobody, NoMiner)
     assert "No miner is known" in nobody.sentence
 
@@ -48,14 +48,14 @@ def test_free_executors_weigh_the_first_choice() -> None:
     rng, facts = Random(7), Facts(offering(a=3, b=1))
     first: Counter[str] = Counter()
     for _ in range(4000):
-        order = route(MINERS, CLASS, facts, rng)
+        order = route(MINERS, [CLASS], facts, rng)
         assert not isinstance(order, NoMiner)
-        first[order[0].hotkey] += 1
+        first[order[0].miner.hotkey] += 1
     assert 0.72 < first["a"] / 4000 < 0.78
 
 
 def test_busy_executors_lower_the_weight() -> None:
-    facts = Facts(offering(a=3), busy={"a": 2})
+    facts = Facts(offering(a=3), busy={CLASS: {"a": 2}})
     assert free_executors("a", CLASS, facts) == 1
     assert free_executors("b", CLASS, facts) == 0
 
@@ -70,12 +70,12 @@ def test_busy_executors_lower_the_weight() -> None:
 def test_order_holds_exactly_the_miners_that_may_have_the_job(
     offered: dict[str, int], busy: dict[str, int], barred: set[str], tried: set[str], seed: int
 ) -> None:
-    facts = Facts(offering(**offered), busy, dict.fromkeys(barred, "why"), frozenset(tried))
-    order = route(MINERS, CLASS, facts, Random(seed))
+    facts = Facts(offering(**offered), {CLASS: busy}, dict.fromkeys(barred, "why"), frozenset(tried))
+    order = route(MINERS, [CLASS], facts, Random(seed))
     may = {n for n, c in offered.items() if c > busy.get(n, 0) and c > 0} - barred - tried
     if isinstance(order, NoMiner):
         assert not may
         assert len(order.why) == len(MINERS)
     else:
-        assert {miner.hotkey for miner in order} == may
+        assert {choice.miner.hotkey for choice in order} == may
         assert len(order) == len(may)

@@ -1,0 +1,73 @@
+"""A routing decision among ten thousand executors: the facts gathered from memory, and the draw."""
+
+import time
+from datetime import timedelta
+from random import Random
+from types import SimpleNamespace
+from typing import Any, Final
+from uuid import uuid4
+
+from horde_agents.agents.validator.finding import facts_now
+from horde_agents.agents.validator.occupancy import Occupancy
+from horde_agents.agents.validator.prices import Prices
+from horde_agents.agents.validator.reliability import Reliability
+from horde_agents.agents.validator.routing import Miner, route
+from horde_agents.protocol.signing import Hotkey
+from horde_agents.receipts.payloads import JobStarted
+from horde_agents.runtime.clock import now
+from tests.bench.figures import Figure, shown
+
+_MINERS: Final = 256
+_EXECUTORS_EACH: Final = 40
+_DECISIONS: Final = 2000
+_CLASSES: Final = ("always_on.gpu.a100-40gb", "always_on.gpu.h100")
+
+
+def routing_figures() -> list[Figure]:
+    """256 miners of two classes each, half of their executors busy, prices announced, incidents known."""
+    rng = Random(3)
+    miners = [Miner(Hotkey(f"hotkey-{n:041d}"), "127.0.0.1", 8000) for n in range(_MINERS)]
+    parts = _parts(miners, rng)
+    took_s = []
+    for _ in range(_DECISIONS):
+        begun = time.perf_counter()
+        at = now()
+        order = route(miners, _CLASSES, facts_now(parts, _CLASSES, {}, frozenset(), at), rng)
+        took_s.append(time.perf_counter() - begun)
+        assert isinstance(order, tuple)
+        parts.occupancy.note(_started(order[0].miner, order[0].executor_class, ttl_s=1))
+    p99_ms = sorted(took_s)[len(took_s) * 99 // 100] * 1000
+    detail = f"of {_MINERS} miners x {_EXECUTORS_EACH}; {shown(took_s)}"
+    return [Figure("a routing decision among 10,000 executors, p99", p99_ms, 5, "ms", detail=detail)]
+
+
+def _parts(miners: list[Miner], rng: Random) -> Any:
+    half = _EXECUTORS_EACH // 2
+    counts = {miner.hotkey: dict.fromkeys(_CLASSES, half) for miner in miners}
+    occupancy, others, prices, reliability = Occupancy(), Occupancy(), Prices(), Reliability(3600.0)
+    for miner in miners:
+        prices.note(miner.hotkey, {name: rng.randrange(1, 10**8) for name in _CLASSES})
+        reliability.tried(miner.hotkey, 0.0)
+        for name in _CLASSES:
+            for book in (occupancy, others):
+                for _ in range(half // 4):
+                    book.note(_started(miner, name, ttl_s=3600))
+    return SimpleNamespace(
+        manifests=SimpleNamespace(counts=lambda: dict(counts)),
+        occupancy=occupancy,
+        others_occupancy=others,
+        prices=prices,
+        reliability=reliability,
+    )
+
+
+def _started(miner: Miner, executor_class: str, ttl_s: int) -> JobStarted:
+    return JobStarted(
+        job_uuid=str(uuid4()),
+        miner_hotkey=miner.hotkey,
+        validator_hotkey="validator",
+        timestamp=now() - timedelta(milliseconds=1),
+        executor_class=executor_class,
+        is_organic=True,
+        ttl=ttl_s,
+    )
