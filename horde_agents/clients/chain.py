@@ -20,7 +20,10 @@ from typing import Any, Final, Protocol
 from horde_agents.protocol.signing import Hotkey, KeypairSigner
 
 _CALL_S: Final = 30.0
-_SERVE_S: Final = 90.0
+#: Seconds for something to get into a block.
+SUBMIT_S: Final = 90.0
+#: Of a block's hash, ``0x`` included.
+_HASH_DIGITS: Final = 66
 
 
 class ChainFault(Exception):
@@ -69,10 +72,16 @@ class Metagraph:
 
 
 class ChainClient(Protocol):
-    """What agents need of the chain."""
+    """What agents need of the chain; every method raises ``ChainFault``."""
 
-    async def metagraph(self) -> Metagraph:
-        """The subnet now; raises ``ChainFault``."""
+    async def metagraph(self, block: int | None = None) -> Metagraph:
+        """The subnet now, or as it was at a block, which a node keeps for a few hundred blocks."""
+
+    async def head(self) -> int:
+        """The newest block."""
+
+    async def block_hash(self, block: int) -> bytes:
+        """The hash of a block up to the newest."""
 
     async def serve_axon(self, host: str, port: int) -> bool:
         """Publish where this hotkey listens, unless the chain says so already; True when it was published."""
@@ -91,14 +100,25 @@ class BittensorChain:
     _client: Any = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def metagraph(self) -> Metagraph:
-        async with self._turn:
-            raw = await self._call(lambda client: client.subnets.metagraph(self.netuid, commitments=False))
+    async def metagraph(self, block: int | None = None) -> Metagraph:
+        raw = await self.call(
+            lambda client: client.subnets.metagraph(self.netuid, block=block, commitments=False)
+        )
         if raw is None:
             raise ChainRefused(
                 f"Subnet {self.netuid} does not exist on {self.url}; check the setting netuid."
             )
         return Metagraph(self.netuid, int(raw.block), tuple(_neuron(neuron) for neuron in raw.neurons))
+
+    async def head(self) -> int:
+        return int(await self.call(lambda client: client.block()))
+
+    async def block_hash(self, block: int) -> bytes:
+        # the SDK has no public way to ask for the hash of a block
+        text = str(await self.call(lambda client: client._substrate.block_hash(block)))
+        if len(text) != _HASH_DIGITS:
+            raise ChainUnfit(f"The chain at {self.url} says {text!r:.80} is the hash of block {block}.")
+        return bytes.fromhex(text.removeprefix("0x"))
 
     async def serve_axon(self, host: str, port: int) -> bool:
         known = (await self.metagraph()).find(self.signer.hotkey)
@@ -108,8 +128,7 @@ class BittensorChain:
             )
         if known.axon == (host, port):
             return False
-        async with self._turn:
-            result = await self._call(lambda client: self._submit_axon(client, host, port), _SERVE_S)
+        result = await self.call(lambda client: self._submit_axon(client, host, port), SUBMIT_S)
         if not result.success:
             raise ChainRefused(
                 f"Serving the axon {host}:{port} was refused: {result.error or result.message}"
@@ -124,23 +143,36 @@ class BittensorChain:
     async def _submit_axon(self, client: Any, host: str, port: int) -> Any:  # noqa: ANN401
         import bittensor
 
-        key = self.signer.keypair
-        wallet = SimpleNamespace(hotkey=key, coldkey=key, coldkeypub=key)
-        intent = bittensor.ServeAxon(netuid=self.netuid, ip=host, port=port)
-        result = await client.execute(intent, wallet, wait_for_finalization=False)
+        return await self.execute(client, bittensor.ServeAxon(netuid=self.netuid, ip=host, port=port))
+
+    async def execute(self, client: Any, intent: Any) -> Any:  # noqa: ANN401  (the SDK's own types)
+        """Submit an intent, signed by the hotkey, and wait until it is in a block."""
+        result = await client.execute(intent, self.wallet, wait_for_finalization=False)
         if not result.success and getattr(result.error, "name", "") == "Stale":
             # the SDK's nonce cache runs behind after a shielded call; it is cleared by the failure
-            result = await client.execute(intent, wallet, wait_for_finalization=False)
+            result = await client.execute(intent, self.wallet, wait_for_finalization=False)
         return result
 
-    async def _call(self, call: Any, limit_s: float = _CALL_S) -> Any:  # noqa: ANN401
-        try:
-            with _translated(self.url):
-                async with asyncio.timeout(limit_s):
-                    return await call(await self._connected())
-        except ChainAway:
-            await self._forget()
-            raise
+    @property
+    def wallet(self) -> Any:  # noqa: ANN401  (whatever the SDK takes for one)
+        """The hotkey in the shape of the SDK's wallet; the coldkey is not here."""
+        key = self.signer.keypair
+        return SimpleNamespace(hotkey=key, coldkey=key, coldkeypub=key)
+
+    async def call(self, call: Any, limit_s: float = _CALL_S) -> Any:  # noqa: ANN401
+        """Ask the SDK's client something, one question at a time.
+
+        Raises:
+            ChainFault: whatever went wrong, by its remedy.
+        """
+        async with self._turn:
+            try:
+                with _translated(self.url):
+                    async with asyncio.timeout(limit_s):
+                        return await call(await self._connected())
+            except ChainAway:
+                await self._forget()
+                raise
 
     async def _connected(self) -> Any:  # noqa: ANN401
         if self._client is None:
