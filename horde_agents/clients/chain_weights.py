@@ -63,8 +63,8 @@ class WeightsClient(Protocol):
     async def commit_timelocked(self, row: Row) -> int:
         """Commit a row that opens by itself; the round of the beacon that opens it."""
 
-    async def has_timelocked(self, epoch: int) -> bool:
-        """Whether this hotkey has a sealed row that was committed in ``epoch``."""
+    async def timelocked_at(self, epoch: int) -> int | None:
+        """The block of this hotkey's newest sealed row of ``epoch``, if it has one."""
 
     async def commit_salted(self, salted: Salted) -> None:
         """Commit the hash of a row."""
@@ -109,9 +109,10 @@ class BittensorWeights:
         result = await self._execute(self._intent(row), "Committing weights")
         return int((result.data or {}).get("reveal_round") or 0)
 
-    async def has_timelocked(self, epoch: int) -> bool:
+    async def timelocked_at(self, epoch: int) -> int | None:
         entries = await self._read("TimelockedWeightCommits", epoch)
-        return any(str(entry[0]) == self.chain.signer.hotkey for entry in entries or ())
+        own = (int(entry[1]) for entry in entries or () if str(entry[0]) == self.chain.signer.hotkey)
+        return max(own, default=None)
 
     async def commit_salted(self, salted: Salted) -> None:
         import bittensor

@@ -26,3 +26,14 @@ async def get_or_make(connection: AsyncConnection, name: str, make: Callable[[],
         value = make()
         await put(connection, name, value)
     return value
+
+
+async def named(connection: AsyncConnection, prefix: str) -> dict[str, str]:
+    """The values whose names begin with ``prefix``, by name."""
+    query = select(facts).where(facts.c.name.startswith(prefix, autoescape=True))
+    return {row.name: row.value for row in await connection.execute(query)}
+
+
+async def remove(connection: AsyncConnection, name: str) -> None:
+    """Forget a value."""
+    await connection.execute(delete(facts).where(facts.c.name == name))

@@ -1,0 +1,1 @@
+"""Gets a cycle's weights onto the chain."""
