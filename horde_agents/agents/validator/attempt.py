@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Final, assert_never
 
 from horde_agents.agents.validator import offers, records
 from horde_agents.agents.validator.excuses import is_excused
 from horde_agents.agents.validator.offers import AttemptKey
+from horde_agents.agents.validator.outcomes import organic_outcome
 from horde_agents.agents.validator.parts import LiveJob, Parts
 from horde_agents.agents.validator.reactions import (
     Blame,
@@ -44,9 +45,12 @@ from horde_agents.receipts.ledger import Receipt
 from horde_agents.receipts.payloads import JobFinished, JobStarted, ReceiptType, payload_object
 from horde_agents.runtime.clock import monotonic_s, now
 from horde_agents.runtime.logs import get_logger
+from horde_agents.scoring.facts import Outcome
 from horde_agents.store.attempts import StoredAttempt
 from horde_agents.store.outbox import Kept
+from horde_agents.store.verdicts import Verdict
 
+_US_PER_S: Final = 1_000_000
 _log = get_logger(__name__)
 
 
@@ -62,7 +66,9 @@ class ToMiner:
 class Attempt:
     """A live attempt, not yet offered as long as it has no started receipt.
 
-    ``deadline_s`` is monotonic; ``next_try`` is set when another miner shall have the job.
+    ``deadline_s``, ``ran_from_s`` and ``over_at_s`` are monotonic; ``next_try`` is set when another miner
+    shall have the job; ``shown`` are the receipts that came with the last report, ``proven_us`` is what
+    progress receipts prove of a job that was broken off.
     """
 
     parts: Parts
@@ -75,6 +81,11 @@ class Attempt:
     may_retry: bool = True
     was_cancelled: bool = False
     next_try: TryAnother | None = None
+    ran_from_s: float | None = None
+    over_at_s: float = 0.0
+    proven_us: int = 0
+    is_excused: bool = False
+    shown: Sequence[SignedReceipt] = ()
     _moved_at_s: float = field(default_factory=monotonic_s)
     _early: dict[type[JobEvent], JobEvent] = field(default_factory=dict)
 
@@ -93,7 +104,12 @@ class Attempt:
         at = now()
         settings, signer = self.parts.settings, self.parts.signer
         self.started = offers.started_receipt(
-            self.key, self.live.request.executor_class, settings.reservation_s, signer, at
+            self.key,
+            self.live.request.executor_class,
+            settings.reservation_s,
+            signer,
+            at,
+            is_organic=self.live.is_organic,
         )
         self.parts.occupancy.note(self.started.payload)
         await self._store(self.started, at, at + timedelta(seconds=settings.reservation_s))
@@ -154,7 +170,8 @@ class Attempt:
             _log.info("report changes nothing", job=self.live.uuid, attempt=self.key.uuid, why=moved.why)
             return []
         self.record = moved.job
-        excused = is_busy(event) and self._is_excused(shown)
+        excused = self.live.is_organic and is_busy(event) and self._is_excused(shown)
+        self.is_excused, self.shown = excused, shown
         step = Step(self.record, before, event, self.live.plan, self._may_retry(), excused)
         self._count(event)
         self._remember(excused=excused)
@@ -191,20 +208,32 @@ class Attempt:
                 case TryAnother():
                     self.next_try = effect
                 case SendPayload():
-                    frames.append(ToMiner(self.payload()))
+                    frames += self._payload_now()
                 case StartClock() | ExtendClock():
                     self._set_clock(effect, change)
                 case SignReceipt():
                     frames += self._sign(effect, change)
-                case Blame():
+                case Blame() if self.live.is_organic:
                     change.pause = self._pause(effect)
+                case Blame():
+                    pass  # a batch judges its jobs by itself
                 case _:
                     assert_never(effect)
         await self._keep(change)
         return frames
 
+    def _payload_now(self) -> list[ToMiner]:
+        """The payload, unless it waits for the others of its batch."""
+        self.ran_from_s = monotonic_s()
+        if self.live.gate is None:
+            return [ToMiner(self.payload())]
+        self.live.gate.hold(self.key.uuid, self.payload())
+        return []
+
     def _set_clock(self, effect: StartClock | ExtendClock, change: records.Change) -> None:
         start_s = monotonic_s() if isinstance(effect, StartClock) else self.deadline_s
+        if isinstance(effect, StartClock) and self.live.gate is not None:
+            start_s = max(start_s, self.live.gate.fires_by_s)
         if not self.was_cancelled:
             self.deadline_s = start_s + effect.granted_s
         change.deadline_at = change.at + timedelta(seconds=self.deadline_s - monotonic_s())
@@ -234,7 +263,9 @@ class Attempt:
 
     async def _keep(self, change: records.Change) -> None:
         if self.is_over:
+            self.over_at_s = monotonic_s()
             self.parts.occupancy.free(self.miner.hotkey, self.key.uuid)
+            change.verdict = self._verdict(change.at)
         if self.is_over and not self.is_offered:
             await self._store(None, change.at, change.at)
         row = self.parts.store.writer.queue(lambda connection: records.apply(connection, change))
@@ -257,9 +288,35 @@ class Attempt:
         )
         await self.parts.store.writer.run(lambda connection: records.offer(connection, attempt, started))
 
+    def _verdict(self, at: datetime) -> Verdict | None:
+        """What the attempt scores, if it is a user's at a miner of the metagraph."""
+        if not self.live.is_organic or self.miner.hotkey == TRUSTED_MINER_HOTKEY:
+            return None
+        outcome, why = organic_outcome(self.record.history[-1], is_excused=self.is_excused)
+        return Verdict(
+            attempt_uuid=self.key.uuid,
+            job_uuid=self.live.uuid,
+            cycle=self.parts.cycle_number(),
+            is_organic=True,
+            miner_hotkey=self.miner.hotkey,
+            executor_class=self.live.request.executor_class,
+            outcome=outcome,
+            ended_at=at,
+            user_hotkey=self.live.request.signature.signatory,
+            why=why,
+            run_us=self.proven_us if outcome is Outcome.HORDE_ENDED else self._run_us(),
+            limit_us=self.live.plan.limits.value_s * _US_PER_S,
+        )
+
+    def _run_us(self) -> int:
+        """How long the job ran by this validator's own clock, from its payload to its last report."""
+        if self.ran_from_s is None:
+            return 0
+        return max(round((self.over_at_s - self.ran_from_s) * _US_PER_S), 0)
+
     def _remember(self, *, excused: bool) -> None:
         """What the attempt says about its miner, for routing."""
-        if not self.is_over:
+        if not self.is_over or not self.live.is_organic:
             return
         reliability, at_s, last = self.parts.reliability, now().timestamp(), self.record.history[-1]
         reliability.tried(self.miner.hotkey, at_s)

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -14,7 +14,7 @@ from horde_agents.agents.validator.miner_session import MinerSession
 from horde_agents.agents.validator.parts import LiveJob, Parts
 from horde_agents.agents.validator.reactions import Plan, is_busy
 from horde_agents.agents.validator.routing import Miner, NoMiner
-from horde_agents.jobs.events import Cancelled, Declined, Expired, HordeFailed, JobEvent
+from horde_agents.jobs.events import Cancelled, Declined, ExecutorReady, Expired, HordeFailed, JobEvent
 from horde_agents.jobs.faults import Cause, HordeFaultReason, RejectionReason
 from horde_agents.jobs.lifecycle import Job, replay
 from horde_agents.jobs.states import JobState, Role
@@ -24,8 +24,9 @@ from horde_agents.receipts.payloads import JobStarted, ReceiptType
 from horde_agents.runtime.clock import iso, monotonic_s, now
 from horde_agents.runtime.logs import get_logger
 from horde_agents.runtime.supervisor import Supervisor
-from horde_agents.store import attempts, jobs, receipts
+from horde_agents.store import attempts, jobs, receipts, stories
 from horde_agents.store.attempts import StoredAttempt
+from horde_agents.store.stories import Told
 
 _SWEEP_S: Final = 60.0
 
@@ -204,15 +205,16 @@ class Dispatch:
 
     async def _restored(self, live: LiveJob, stored: StoredAttempt, miner: Miner) -> Attempt:
         async with self.parts.store.reading() as connection:
-            history = await records.history(connection, stored.uuid)
+            told = await stories.told(connection, stored.uuid)
             signed = await receipts.of_job(connection, stored.uuid)
         for receipt in signed:
             self.parts.occupancy.note(receipt.payload)
         started = [r for r in signed if r.payload.receipt_type is ReceiptType.STARTED]
         left_s = (stored.deadline_at - now()).total_seconds()
         key = offers.AttemptKey(stored.uuid, miner.hotkey)
-        record = replay(stored.uuid, history)
+        record = replay(stored.uuid, [one.event for one in told])
         attempt = Attempt(self.parts, live, miner, key, record, monotonic_s() + max(left_s, 0.0))
+        attempt.ran_from_s = _ready_at_s(told)
         attempt.started = started[0] if started else None
         attempt.may_retry = len(live.tried) < self.parts.settings.max_attempts
         return attempt
@@ -232,6 +234,12 @@ class Dispatch:
         row = self.parts.store.writer.queue(lambda connection: records.apply(connection, change))
         await row
         tell(self.parts, live, change, row)
+
+
+def _ready_at_s(told: Sequence[Told]) -> float | None:
+    """When the executor was ready, on this process's monotonic clock."""
+    ready = next((one.at for one in told if isinstance(one.event, ExecutorReady)), None)
+    return None if ready is None else monotonic_s() - (now() - ready).total_seconds()
 
 
 def _claim(key: offers.AttemptKey, executor_class: str, parts: Parts, at: datetime, ttl_s: int) -> JobStarted:

@@ -163,8 +163,20 @@ class MinerSession:
 
     async def _repeat_payload(self, link: MinerLink, answers: Sequence[ToMiner]) -> None:
         """After a reconnection the miner may lack the payload; one that has it ignores the second."""
-        if not answers and not self.attempt.is_over:
+        gate = self.attempt.live.gate
+        waits = gate is not None and gate.fired_at_s is None
+        if not answers and not self.attempt.is_over and not waits:
             await link.send(self.attempt.payload())
+
+    async def send_payload(self, text: str) -> bool:
+        """Write a payload that has waited; False when there is no link at this instant."""
+        if self._link is None:
+            return False
+        try:
+            await self._link.send(text)
+        except LinkLost:
+            return False
+        return True
 
     async def _send_cancel(self, link: MinerLink) -> None:
         if not link.announces(Extension.CANCEL):

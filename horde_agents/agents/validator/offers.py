@@ -98,7 +98,13 @@ def payload_frame(request: V2JobRequest, key: AttemptKey, signer: Signer) -> str
 
 
 def started_receipt(
-    key: AttemptKey, executor_class: str, reservation_s: float, signer: Signer, at: datetime
+    key: AttemptKey,
+    executor_class: str,
+    reservation_s: float,
+    signer: Signer,
+    at: datetime,
+    *,
+    is_organic: bool = True,
 ) -> Receipt:
     """Says that the attempt is offered now."""
     payload = JobStarted(
@@ -107,7 +113,7 @@ def started_receipt(
         validator_hotkey=signer.hotkey,
         timestamp=at,
         executor_class=executor_class,
-        is_organic=True,
+        is_organic=is_organic,
         ttl=math.ceil(reservation_s),
     )
     return _signed(payload, signer)

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import aiohttp
 
 from horde_agents.agents.validator.directory import Directory
+from horde_agents.agents.validator.gate import Gate
 from horde_agents.agents.validator.manifests import Manifests
 from horde_agents.agents.validator.metrics import Metrics
 from horde_agents.agents.validator.occupancy import Occupancy
@@ -56,6 +57,7 @@ class Parts:
     metrics: Metrics = field(default_factory=Metrics)
     outboxes: dict[str, StatusOutbox] = field(default_factory=dict)
     attempts_in_hand: set[str] = field(default_factory=set)
+    cycle_number: Callable[[], int] = lambda: 0
     rng: Random = field(default_factory=SystemRandom)
 
 
@@ -64,7 +66,8 @@ class LiveJob:
     """A job that this process works on; ``miner_hotkey`` is set when its user wants that one alone.
 
     ``classes`` are all that will do, ``request`` and ``plan`` are of the one that is being tried.
-    ``again_at_s`` says (monotonic) when a miner that was tried may be tried again.
+    ``again_at_s`` says (monotonic) when a miner that was tried may be tried again. A job with a ``gate`` is
+    synthetic: it is in no job's table, and its payload waits for the others of its batch.
     """
 
     request: V2JobRequest
@@ -76,10 +79,16 @@ class LiveJob:
     listener: Listener | None = None
     tried: set[str] = field(default_factory=set)
     again_at_s: dict[str, float] = field(default_factory=dict)
+    gate: Gate | None = None
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.classes = self.classes or self.request.classes
+
+    @property
+    def is_organic(self) -> bool:
+        """Whether a user wants it."""
+        return self.gate is None
 
     @property
     def waits_until(self) -> datetime:
@@ -124,5 +133,8 @@ class LiveJob:
         if isinstance(step, Ignored):
             _log.info("event changes nothing", job=self.uuid, kind=type(event).__name__, why=step.why)
             return
-        self.job = change.job = step.job
+        self.job = step.job
+        if not self.is_organic:
+            return
+        change.job = step.job
         change.update_json = render(status_update(event, self.uuid))

@@ -156,7 +156,9 @@ def react(step: Step) -> tuple[Effect, ...]:
             blame = () if step.is_excused else (Blame(f"declined: {event.reason}", is_fault=False),)
             return (_UNPAID, *blame, _next_or_end(step))
         case HordeFailed():
-            blame = (Blame(f"{event.reason}: {event.message}", is_fault=True),) if _is_miners(event) else ()
+            blame = (
+                (Blame(f"{event.reason}: {event.message}", is_fault=True),) if is_miners_fault(event) else ()
+            )
             return (_UNPAID, *blame, _next_or_end(step))
         case Received():
             return ()
@@ -215,7 +217,7 @@ def is_busy(event: JobEvent) -> bool:
 def incident_weight(event: JobEvent) -> float:
     """How much an attempt's last event counts against its miner; an excused decline is not asked about."""
     if isinstance(event, HordeFailed):
-        return 1.0 if _is_miners(event) else 0.0
+        return 1.0 if is_miners_fault(event) else 0.0
     return DECLINE_WEIGHT if isinstance(event, Declined) else 0.0
 
 
@@ -225,7 +227,8 @@ def _next_or_end(step: Step) -> Forward | TryAnother:
     return TryAnother(step.event)
 
 
-def _is_miners(event: HordeFailed) -> bool:
+def is_miners_fault(event: HordeFailed) -> bool:
+    """Whether the horde's failure is that of the miner, by who says so and of what."""
     if event.origin in {Role.MINER, Role.EXECUTOR}:
         return True
     return event.origin is Role.VALIDATOR and event.reason in _MINERS_SILENCE

@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from horde_agents.jobs.events import JobEvent
 from horde_agents.jobs.lifecycle import Job
 from horde_agents.receipts.ledger import Receipt
-from horde_agents.store import access, attempts, jobs, outbox, receipts, stories
+from horde_agents.store import access, attempts, jobs, outbox, receipts, stories, verdicts
 from horde_agents.store.outbox import Kept
+from horde_agents.store.verdicts import Verdict
 
 #: Lists of the table ``access``.
 SUBMIT: Final = "submit"
@@ -43,6 +44,7 @@ class Change:
     deadline_at: datetime | None = None
     receipts: list[Receipt] = field(default_factory=list)
     pause: Pause | None = None
+    verdict: Verdict | None = None
     job: Job | None = None
     update_json: str = ""
 
@@ -55,6 +57,8 @@ async def apply(connection: AsyncConnection, change: Change) -> Kept | None:
         await receipts.file(connection, receipt, change.at)
     if change.pause:
         await pause(connection, change.pause, change.at)
+    if change.verdict:
+        await verdicts.append(connection, change.verdict)
     if change.job is None:
         return None
     await jobs.save_move(connection, change.job, change.at)
