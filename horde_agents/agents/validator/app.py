@@ -10,6 +10,7 @@ import aiohttp
 
 from horde_agents.agents.validator.chain_watch import ChainWatch
 from horde_agents.agents.validator.cheat_reports import CheatReports
+from horde_agents.agents.validator.cycles import Cycles, build_cycles
 from horde_agents.agents.validator.directory import Directory
 from horde_agents.agents.validator.dispatch import Dispatch
 from horde_agents.agents.validator.facilitator_link import FacilitatorLink
@@ -46,6 +47,7 @@ class Validator:
     intake: Intake
     probe: StoreProbe
     watch: ChainWatch | None = None
+    cycles: Cycles | None = None
     links: list[FacilitatorLink] = field(default_factory=list)
     operator_port: int = 0
 
@@ -71,6 +73,8 @@ async def running_validator(settings: ValidatorSettings) -> AsyncIterator[Valida
         supervisor.keep("sweep", validator.dispatch.sweep)
         for link in validator.links:
             supervisor.keep(f"link to {link.url}", link.serve)
+        if validator.cycles is not None:
+            validator.cycles.keep(supervisor)
         app = health_app(_checks(validator), parts.metrics.registry)
         async with listening(app, settings.operator_host, settings.operator_port) as port:
             validator.operator_port = port
@@ -93,32 +97,36 @@ async def assembled(settings: ValidatorSettings) -> AsyncIterator[Validator]:
         waiting = WaitingRoom(settings.most_waiting_jobs, settings.most_waiting_jobs_of_user)
         directory = Directory.of(settings)
         parts = Parts(settings, store, signer, http, directory, manifests, reliability, waiting)
-        watch = await stack.enter_async_context(_watching(parts, signer))
+        chain = await stack.enter_async_context(_chain(settings, signer))
+        watch = await _watch(parts, chain) if chain else None
         supervisor = await stack.enter_async_context(supervised())
         polls = Polls(parts)
         dispatch = Dispatch(parts, supervisor, Finding(parts, polls))
         if watch is not None:
             supervisor.keep("chain", watch.serve)
             await watch.until_first_reading()
-        yield Validator(parts, polls, dispatch, Intake(parts, dispatch), StoreProbe(store), watch)
+        cycles = await build_cycles(parts, polls, chain) if chain else None
+        yield Validator(parts, polls, dispatch, Intake(parts, dispatch), StoreProbe(store), watch, cycles)
 
 
 @asynccontextmanager
-async def _watching(parts: Parts, signer: KeypairSigner) -> AsyncIterator[ChainWatch | None]:
-    settings = parts.settings
+async def _chain(settings: ValidatorSettings, signer: KeypairSigner) -> AsyncIterator[BittensorChain | None]:
     if settings.chain_url is None:
         yield None
         return
     chain = BittensorChain(settings.chain_url, settings.netuid, signer)
-    keeps_miners = bool(settings.debug_miners)
-    watch = ChainWatch(
-        chain, parts.directory, parts.store, signer.hotkey, settings.chain_poll_s, keeps_miners
-    )
-    await watch.load()
     try:
-        yield watch
+        yield chain
     finally:
         await chain.close()
+
+
+async def _watch(parts: Parts, chain: BittensorChain) -> ChainWatch:
+    keeps_miners = bool(parts.settings.debug_miners)
+    poll_s = parts.settings.chain_poll_s
+    watch = ChainWatch(chain, parts.directory, parts.store, parts.signer.hotkey, poll_s, keeps_miners)
+    await watch.load()
+    return watch
 
 
 async def _link(validator: Validator, url: str) -> FacilitatorLink:
@@ -137,6 +145,8 @@ def _checks(validator: Validator) -> dict[str, Check]:
 
     links: dict[str, Check] = {f"facilitator {link.url}": link.why_not_ready for link in validator.links}
     chain: dict[str, Check] = {"chain": validator.watch.why_not_ready} if validator.watch else {}
+    if validator.cycles is not None:
+        chain["cycles"] = validator.cycles.clock.why_not_ready
     return links | chain | {"miners": miners, "store": validator.probe.why_not_ready}
 
 

@@ -20,15 +20,22 @@ def is_excused(parts: Parts, offer: JobStarted, shown: Sequence[SignedReceipt]) 
     A miner whose manifest is unknown or empty has nothing to fill and is never excused (wire note J 23).
     """
     offered = parts.manifests.of(offer.miner_hotkey).get(offer.executor_class, 0)
-    believed = valid_excuses(
+    others = believed(parts, offer, shown, parts.settings.minimum_excuse_stake_tao)
+    own = parts.occupancy.busy([offer.miner_hotkey], offer.executor_class, now(), without=offer.job_uuid)
+    return 0 < offered <= len(others) + own[offer.miner_hotkey]
+
+
+def believed(
+    parts: Parts, offer: JobStarted, shown: Sequence[SignedReceipt], minimum_stake_tao: float
+) -> list[Receipt]:
+    """Receipts of other validators that show why ``offer`` cannot be taken, their signatures checked."""
+    return valid_excuses(
         (receipt for receipt in _readable(shown) if receipt.payload.validator_hotkey != parts.signer.hotkey),
         offer,
         parts.directory.stake_rao,
-        round(parts.settings.minimum_excuse_stake_tao * _RAO_PER_TAO),
+        round(minimum_stake_tao * _RAO_PER_TAO),
         _is_signed,
     )
-    own = parts.occupancy.busy([offer.miner_hotkey], offer.executor_class, now(), without=offer.job_uuid)
-    return 0 < offered <= len(believed) + own[offer.miner_hotkey]
 
 
 def _readable(shown: Sequence[SignedReceipt]) -> Iterable[Receipt]:

@@ -1,22 +1,20 @@
 """Runs a job of the validator's own, without a facilitator: same checks, same dispatch, same store."""
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 from horde_agents.agents.validator.app import assembled
 from horde_agents.agents.validator.records import OWN
+from horde_agents.agents.validator.run_requests import own_frame
 from horde_agents.agents.validator.settings import ValidatorSettings
 from horde_agents.jobs.events import JobEvent
 from horde_agents.jobs.lifecycle import RULES
 from horde_agents.jobs.states import JobState
 from horde_agents.protocol.facilitator_validator import V2JobRequest
-from horde_agents.protocol.rest_api import forwarded_frame, read_create_job
-from horde_agents.protocol.signed_fields import Scope, sign_payload, signed_fields_payload, signed_view
-from horde_agents.protocol.signing import Hotkey, Signer
+from horde_agents.protocol.rest_api import read_create_job
+from horde_agents.protocol.signing import Hotkey
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ async def run_own_job(
 
     read_create_job(body)  # before anything is opened
     async with assembled(settings) as validator:
-        frame = _frame(body, validator.parts.signer)
+        frame = own_frame(body, validator.parts.signer)
         request = V2JobRequest.model_validate(frame)
         if miner_hotkey is None:
             await validator.polls.ask_unknown()
@@ -66,10 +64,3 @@ async def run_own_job(
         finally:
             await validator.dispatch.supervisor.settle(settings.cancel_grace_s)
     return OwnOutcome(request.uuid, RULES[type(event)].target, event)
-
-
-def _frame(body: Mapping[str, Any], signer: Signer) -> dict[str, Any]:
-    job = read_create_job(body)
-    payload = signed_fields_payload(signed_view(body))
-    signature = sign_payload(signer, payload, time.time_ns(), Scope.SIGNED_FIELDS)
-    return forwarded_frame(str(uuid4()), body, job, signature.as_wire())

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from horde_agents.jobs.budget import RESERVATION_S, STARTUP_S
 from horde_agents.runtime.settings import AgentSettings
+from horde_agents.store.weight_settings import WeightMode
 
 
 class MinerEntry(BaseModel):
@@ -63,6 +64,23 @@ class ValidatorSettings(AgentSettings):
         30.0, gt=0, description="Seconds a facilitator may leave a status update unanswered."
     )
     longest_job_s: int = Field(86_400, gt=0, description="Jobs whose limits add up to more are rejected.")
+
+    cycle_blocks: int = Field(722, gt=0, description="Blocks of a cycle, the accounting period.")
+    block_s: float = Field(12.0, gt=0, description="Seconds between blocks of the chain.")
+    synthetic_kinds: dict[str, str] = Field(
+        {},
+        description="Kind of synthetic job by class: `digest`, or package.module:Class; none: no batches.",
+    )
+    synthetic_image: str = Field(
+        "", description="Image of `digest` jobs, with a shell and sha256sum; by digest, best."
+    )
+    weights_scheme: WeightMode = Field(
+        WeightMode.TIMELOCKED,
+        description="How weights are hidden where the subnet wants that: timelocked or salted.",
+    )
+    weights_poll_s: float = Field(
+        12.0, gt=0, description="Seconds between looks at what has become of weights on the chain."
+    )
 
     manifest_poll_s: float = Field(300.0, gt=0, description="Seconds between polls of miners' manifests.")
     manifest_stale_s: float = Field(900.0, gt=0, description="A manifest older than this does not count.")

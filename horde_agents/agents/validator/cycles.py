@@ -1,0 +1,72 @@
+"""Puts together what works by cycles: the clock, batches, scoring, weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from horde_agents.agents.validator.cycle_clock import CycleClock
+from horde_agents.agents.validator.cycle_ends import CycleEnds
+from horde_agents.agents.validator.parts import Parts
+from horde_agents.agents.validator.polls import Polls
+from horde_agents.agents.validator.scoring_round import ScoringRound
+from horde_agents.agents.validator.synthetic.kinds import SyntheticKind, load_kind
+from horde_agents.agents.validator.synthetic.service import Synthetic
+from horde_agents.agents.validator.weights.setter import WeightSetter
+from horde_agents.clients.chain import BittensorChain
+from horde_agents.clients.chain_weights import BittensorWeights
+from horde_agents.runtime.supervisor import Supervisor
+from horde_agents.scoring.configuration import Configuration
+from horde_agents.scoring.shares import configured_shares
+
+
+@dataclass(frozen=True, slots=True)
+class Cycles:
+    """The loops of a validator that scores."""
+
+    clock: CycleClock
+    synthetic: Synthetic
+    setter: WeightSetter
+    ends: CycleEnds
+
+    def keep(self, supervisor: Supervisor) -> None:
+        """Start them all."""
+        supervisor.keep("cycle clock", self.clock.serve)
+        supervisor.keep("weights", self.setter.serve)
+        supervisor.keep("scoring", self.ends.serve)
+        if self.synthetic.kinds:
+            supervisor.keep("synthetic batches", self.synthetic.serve)
+
+
+async def build_cycles(parts: Parts, polls: Polls, chain: BittensorChain) -> Cycles:
+    """The loops by the settings; none is at work yet.
+
+    Raises:
+        KindUnknown: a kind of synthetic job does not exist.
+    """
+    settings = parts.settings
+    clock = CycleClock(chain, parts.store, settings.netuid, settings.cycle_blocks, settings.block_s)
+    await clock.load()
+    parts.cycle_number = clock.cycle_number
+    configuration = _fixed(Configuration())
+    synthetic = Synthetic(parts, clock, polls, configuration, _kinds(parts), settings.block_s)
+    scoring = ScoringRound(
+        parts.store, clock, chain, parts.signer.hotkey, configuration, configured_shares, settings.block_s
+    )
+    setter = WeightSetter(
+        BittensorWeights(chain),
+        parts.store,
+        settings.netuid,
+        lambda: configuration().commit_reveal,
+        settings.weights_scheme,
+        settings.weights_poll_s,
+    )
+    return Cycles(clock, synthetic, setter, CycleEnds(clock, scoring.score, setter.put))
+
+
+def _fixed(configuration: Configuration) -> Callable[[], Configuration]:
+    return lambda: configuration
+
+
+def _kinds(parts: Parts) -> dict[str, SyntheticKind]:
+    """One kind serves all the classes that name it."""
+    made = {path: load_kind(path, parts) for path in sorted(set(parts.settings.synthetic_kinds.values()))}
+    return {name: made[path] for name, path in sorted(parts.settings.synthetic_kinds.items())}

@@ -1,0 +1,53 @@
+"""The kind ``digest``: the container prints the SHA-256 of a fresh text, which nobody can know before.
+
+It shows that an executor runs containers in time, not what hardware it has.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from horde_agents.agents.validator.parts import Parts
+from horde_agents.agents.validator.synthetic.kinds import Finding, JobReport, KindNotReady, Task
+from horde_agents.scoring.facts import Outcome
+
+_LIMIT_S: Final = 10
+_SCRIPT: Final = 'printf %s "$TEXT" | sha256sum | cut -d " " -f 1'
+
+
+class DigestKind:
+    """A task of its own for each executor."""
+
+    name = "digest"
+
+    def __init__(self, parts: Parts) -> None:
+        self._image = parts.settings.synthetic_image
+
+    async def prepare(
+        self, executor_classes: Mapping[str, int], batch_uuid: str
+    ) -> Mapping[str, Sequence[Task]]:
+        if not self._image:
+            raise KindNotReady("The setting synthetic_image names no image with a shell and sha256sum.")
+        return {name: [self._task(name) for _ in range(count)] for name, count in executor_classes.items()}
+
+    async def judge(self, task: Task, report: JobReport) -> Finding:
+        if report.stdout.strip() == task.secret["digest"]:
+            return Finding(Outcome.PASSED, "")
+        return Finding(Outcome.FAILED, "printed something else than the digest")
+
+    async def clean(self, batch_uuid: str) -> None:
+        """Nothing is left outside."""
+
+    def _task(self, executor_class: str) -> Task:
+        text = secrets.token_hex(32)
+        request: dict[str, Any] = {
+            "executor_class": executor_class,
+            "docker_image": self._image,
+            "args": ["sh", "-c", _SCRIPT],
+            "env": {"TEXT": text},
+            "download_time_limit": 1,
+            "execution_time_limit": _LIMIT_S,
+            "upload_time_limit": 1,
+        }
+        return Task(request, {"digest": hashlib.sha256(text.encode()).hexdigest()})

@@ -1,0 +1,92 @@
+"""What a kind of synthetic job has to do; kinds are plug-ins, chosen by class in the settings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Final, Protocol
+
+from horde_agents.agents.validator.parts import Parts
+from horde_agents.scoring.facts import Outcome
+
+#: The kinds that come with Horde, by their short names.
+_SHIPPED: Final = {
+    "digest": "horde_agents.agents.validator.synthetic.digest:DigestKind",
+}
+
+
+class KindUnknown(Exception):
+    """The settings name no such kind; the text says what is wrong with it."""
+
+
+class KindNotReady(Exception):
+    """A kind cannot make tasks now; the text says why, and no miner is to blame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one executor shall do.
+
+    ``request`` is a job request as users post it; ``secret`` says what is expected and stays here.
+    """
+
+    request: Mapping[str, Any]
+    secret: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """What an executor has answered; ``took_us`` counts from the batch's instant, by our own clock."""
+
+    stdout: str
+    stderr: str
+    artifacts: Mapping[str, str]
+    took_us: int
+    executor_class: str
+    miner_hotkey: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The judgement of an answer: passed, failed, or not run where something outside was at fault."""
+
+    outcome: Outcome
+    why: str
+
+
+class SyntheticKind(Protocol):
+    """One kind of synthetic job; made once, with the validator's parts."""
+
+    name: str
+
+    async def prepare(
+        self, executor_classes: Mapping[str, int], batch_uuid: str
+    ) -> Mapping[str, Sequence[Task]]:
+        """Tasks for so many executors of each class, fewer where it cannot make as many.
+
+        Raises:
+            KindNotReady: none can be made.
+        """
+
+    async def judge(self, task: Task, report: JobReport) -> Finding:
+        """What an answer in time is worth."""
+
+    async def clean(self, batch_uuid: str) -> None:
+        """Remove what ``prepare`` has left outside; called once when the batch is over."""
+
+
+def load_kind(path: str, parts: Parts) -> SyntheticKind:
+    """The kind of a name or of ``package.module:Class``.
+
+    Raises:
+        KindUnknown: no such module or class.
+    """
+    module_name, _, class_name = _SHIPPED.get(path, path).partition(":")
+    try:
+        made = getattr(import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        known = ", ".join(sorted(_SHIPPED))
+        raise KindUnknown(
+            f"Setting synthetic_kinds names {path!r}: {error}; use {known} or 'package.module:Class'."
+        ) from error
+    kind: SyntheticKind = made(parts)
+    return kind
