@@ -1,131 +1,130 @@
-"""What a cycle is scored from: tallies of own verdicts, measured counts, the metagraph, the knobs. Pure.
+"""What scoring starts from: single verdicts, measured counts, neurons, and the verdicts summed up.
 
-Everything is a whole number or a text, in one order, so that the same facts are the same bytes.
+Everything here was measured by the validator itself or read from the chain; a miner's claims do not occur.
+The sums are in microseconds and counts, never floats. ``inputs.py`` puts a cycle's facts together.
 """
 
-import json
-from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
-from horde_agents.scoring.configuration import Configuration
-from horde_agents.scoring.cycles import Cycle, cycle_at
+#: A week: no job is longer, and the sum over ten million rows stays within 64 bits.
+MAX_RUN_US: Final = 7 * 24 * 3600 * 1_000_000
+_STRICT: Final = ConfigDict(extra="forbid", strict=True)
 
-#: Counts and sums above this are nobody's honest work, and would grow without end.
-_MOST: Final = 10**18
-
-Count = Annotated[int, Field(ge=0, le=_MOST, strict=True)]
+Text64 = Annotated[str, Field(min_length=1, max_length=64)]
+Count = Annotated[int, Field(ge=0, lt=2**40)]
+Microseconds = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Outcome(StrEnum):
-    """How one attempt of the validator's own ended."""
+    """What an attempt of the validator's own came to."""
 
     PASSED = "passed"
+    #: It failed, or its answer was wrong or late: the miner's fault.
     FAILED = "failed"
-    EXCUSED = "excused"  # a synthetic job, declined with a valid excuse
-    NOT_RUN = "not_run"  # for a reason that is not the miner's
-    REJECTED_BADLY = "rejected_badly"  # declined without a valid excuse
-    HORDE_ENDED = "horde_ended"  # the horde broke off what had run for a while
+    #: Declined with good excuses.
+    EXCUSED = "excused"
+    #: Declined without.
+    REJECTED_BADLY = "rejected_badly"
+    #: It never ran through a fault that is not the miner's, or as an own job was running.
+    NOT_RUN = "not_run"
+    #: The horde ended a job that was running; it is paid for the time that is proven.
+    HORDE_ENDED = "horde_ended"
 
 
-class InputsWrong(Exception):
-    """Stored inputs cannot be read; the text says where."""
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One verdict on an attempt. ``run_us`` counts up to ``limit_us``; a batch uuid is synthetic only."""
+
+    attempt_uuid: str
+    is_organic: bool
+    batch_uuid: str
+    miner_hotkey: str
+    executor_class: str
+    user_hotkey: str
+    outcome: Outcome
+    run_us: int
+    limit_us: int
+
+    def __post_init__(self) -> None:
+        for name, value in (("run_us", self.run_us), ("limit_us", self.limit_us)):
+            if not 0 <= value <= MAX_RUN_US:
+                raise ValueError(f"{name} of attempt {self.attempt_uuid} is {value}, not in 0..{MAX_RUN_US}")
+        if not (self.miner_hotkey and self.executor_class and self.attempt_uuid):
+            raise ValueError(f"verdict on attempt {self.attempt_uuid!r} lacks uuid, miner or class")
+
+    @property
+    def paid_us(self) -> int:
+        """The time that counts."""
+        return min(self.run_us, self.limit_us)
 
 
-class _Fact(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+@dataclass(frozen=True, slots=True)
+class BatchCount:
+    """Executors of a class that a miner had at the one instant at which a batch fired.
+
+    Counted are those that passed, were excused or ran the validator's own job. A miner that was asked and
+    had none has a row with 0: without any row it was not measured.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    batch_uuid: Text64
+    fire_block: Annotated[int, Field(ge=0, lt=2**40)]
+    miner_hotkey: Text64
+    executor_class: Text64
+    executors: Annotated[int, Field(ge=0, lt=2**20)]
 
 
-class NeuronFact(_Fact):
-    """One UID at the cycle's first block."""
+@dataclass(frozen=True, slots=True)
+class NeuronFact:
+    """A row of the metagraph; ``permit`` is the validator permit."""
 
-    uid: Count
-    hotkey: str
-    coldkey: str
-    stake_rao: Count
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    uid: Annotated[int, Field(ge=0, le=65535)]
+    hotkey: Text64
+    coldkey: Text64
+    stake_rao: Annotated[int, Field(ge=0, lt=2**64)]
     permit: bool
 
 
-class Tally(_Fact):
-    """Verdicts that agree in all that scores: how many, and ``paid_us``, the sum of min(run, limit)."""
+@dataclass(frozen=True, slots=True)
+class BatchWork:
+    """How many synthetic jobs of a batch, at one miner and class, came to what."""
 
-    miner_hotkey: str
-    executor_class: str
-    is_organic: bool
-    user_hotkey: str = ""
-    outcome: Outcome
-    jobs: Count
-    paid_us: Count = 0
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
+    batch_uuid: Annotated[str, Field(max_length=64)]
+    outcomes: dict[Outcome, Count]
 
-class Measured(_Fact):
-    """Executors of a class that a miner proved to have, all at one instant of the cycle."""
-
-    miner_hotkey: str
-    executor_class: str
-    executors: Count
+    def count(self, *outcomes: Outcome) -> int:
+        """Jobs that came to one of these."""
+        return sum(self.outcomes.get(outcome, 0) for outcome in outcomes)
 
 
-class Inputs(_Fact):
-    """Everything of one cycle.
+@dataclass(frozen=True, slots=True)
+class UserWork:
+    """What one user's jobs, at one miner and class, came to, and the time that counts."""
 
-    ``neurons`` are those of the cycle's first block, ``registered`` who has each UID when it is scored.
-    ``before`` are the counts measured in the cycle before, ``measured_before`` the miners that were measured
-    then at all. ``own_share`` is the validator's fair share, an exact text; ``cycle_s`` the cycle's seconds.
-    """
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-    netuid: Count
-    cycle: Count
-    cycle_blocks: Count
-    cycle_s: Count
-    validator_hotkey: str
-    own_share: str
-    configuration: Configuration
-    neurons: tuple[NeuronFact, ...]
-    registered: dict[int, str]
-    tallies: tuple[Tally, ...] = ()
-    now: tuple[Measured, ...] = ()
-    before: tuple[Measured, ...] = ()
-    measured_before: tuple[str, ...] = ()
-
-    @property
-    def period(self) -> Cycle:
-        """The cycle itself."""
-        return cycle_at(self.cycle, self.netuid, self.cycle_blocks)
-
-    def as_json(self) -> str:
-        """The canonical text: sorted lists and keys, ASCII."""
-        plain = self.model_dump(mode="json")
-        for name in ("neurons", "tallies", "now", "before"):
-            plain[name] = sorted(plain[name], key=canonical)
-        plain["measured_before"] = sorted(plain["measured_before"])
-        return canonical(plain)
+    user_hotkey: Annotated[str, Field(max_length=64)]
+    outcomes: dict[Outcome, Count]
+    passed_us: Microseconds
+    ended_us: Microseconds
 
 
-def read_inputs(text: str) -> Inputs:
-    """Inputs from their text.
+@dataclass(frozen=True, slots=True)
+class MinerWork:
+    """All work of a miner in one class and cycle, sums in the order of their names."""
 
-    Raises:
-        InputsWrong: not such a text.
-    """
-    try:
-        return Inputs.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputsWrong(f"scoring inputs: {where}: {first['msg']}") from error
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-
-def counts_of(measured: Iterable[Measured]) -> dict[str, dict[str, int]]:
-    """Executors by class, by miner."""
-    counts: dict[str, dict[str, int]] = {}
-    for fact in measured:
-        counts.setdefault(fact.miner_hotkey, {})[fact.executor_class] = fact.executors
-    return counts
-
-
-def canonical(value: Mapping[str, Any]) -> str:
-    """One text for one value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    miner_hotkey: Text64
+    executor_class: Text64
+    batches: tuple[BatchWork, ...]
+    users: tuple[UserWork, ...]

@@ -1,9 +1,10 @@
-"""What each cycle was scored from, and what came out; the texts are canonical."""
+"""What each cycle was scored from, and what came out: stored before anything goes to the chain."""
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Row, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.store.tables import cycle_scores
@@ -11,7 +12,7 @@ from horde_agents.store.tables import cycle_scores
 
 @dataclass(frozen=True, slots=True)
 class CycleScore:
-    """One cycle's inputs and result."""
+    """Inputs and result of one cycle, both as canonical JSON."""
 
     cycle: int
     inputs_json: str
@@ -20,21 +21,39 @@ class CycleScore:
 
 
 async def put(connection: AsyncConnection, score: CycleScore) -> CycleScore:
-    """Store a cycle's score once; the stored one, which may be an earlier one."""
-    known = await load(connection, score.cycle)
+    """Store a cycle's score once; the first stays, and is returned to later callers."""
+    known = await get(connection, score.cycle)
     if known is not None:
         return known
-    values = {name: getattr(score, name) for name in CycleScore.__slots__}
-    await connection.execute(insert(cycle_scores), values)
+    await connection.execute(
+        insert(cycle_scores).values(
+            cycle=score.cycle,
+            inputs_json=score.inputs_json,
+            result_json=score.result_json,
+            scored_at=score.scored_at,
+        )
+    )
     return score
 
 
-async def load(connection: AsyncConnection, cycle: int | None = None) -> CycleScore | None:
-    """The score of a cycle, or of the newest one that has been scored."""
+async def get(connection: AsyncConnection, cycle: int) -> CycleScore | None:
+    """A cycle's score, or ``None``."""
+    row = (await connection.execute(select(cycle_scores).where(cycle_scores.c.cycle == cycle))).one_or_none()
+    return _score(row) if row else None
+
+
+async def newest(connection: AsyncConnection) -> CycleScore | None:
+    """The score of the newest cycle that has one, or ``None``."""
     query = select(cycle_scores).order_by(cycle_scores.c.cycle.desc()).limit(1)
-    if cycle is not None:
-        query = query.where(cycle_scores.c.cycle == cycle)
     row = (await connection.execute(query)).one_or_none()
-    if row is None:
-        return None
+    return _score(row) if row else None
+
+
+async def numbers(connection: AsyncConnection, most: int = 100) -> list[int]:
+    """The newest scored cycles, newest first."""
+    query = select(cycle_scores.c.cycle).order_by(cycle_scores.c.cycle.desc()).limit(most)
+    return list((await connection.execute(query)).scalars())
+
+
+def _score(row: Row[Any]) -> CycleScore:
     return CycleScore(row.cycle, row.inputs_json, row.result_json, row.scored_at)

@@ -1,142 +1,185 @@
-"""The validator's own verdicts: one row an attempt that has ended, append-only, each chained to the last."""
+"""The validator's own verdicts: append-only, chained by hashes, read as bare columns when a cycle is scored.
 
-import hashlib
-import json
-from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
-from datetime import datetime
-from typing import Any, Final
+Each row's ``chain_sha256`` is the SHA-256 of the one before (hexadecimal, empty for the first) and of the
+row's canonical JSON, so a row that is changed, added in between or taken out later shows.
+"""
 
-from sqlalchemy import Row, bindparam, case, func, insert, select
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final, cast
+
+from sqlalchemy import Row, Select, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from horde_agents.runtime.clock import iso
-from horde_agents.scoring.facts import Outcome, Tally
+from horde_agents.scoring.canonical import canonical_json
+from horde_agents.scoring.facts import Outcome, Work
+from horde_agents.scoring.tally import VerdictRow
 from horde_agents.store.tables import verdicts
 
-#: What the first row is chained to.
-FIRST_LINK: Final = "0" * 64
-#: Rows read at one time where all are wanted.
-_PAGE: Final = 1000
-_MOST_WHY: Final = 500
+_WHY_CHARACTERS: Final = 500
+#: Rows in memory at a time while a cycle or the whole chain is read.
+_ROWS_AT_A_TIME: Final = 5_000
+#: Rows of one page of the log.
+MAX_PAGE_ROWS: Final = 1_000
+#: Any number; the same one makes two writers of PostgreSQL take turns at the chain's end.
+_CHAIN_LOCK: Final = 7_201_219
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one attempt came to; ``run_us`` is measured or proven, ``limit_us`` the sum of its limits."""
+    """A verdict with what does not score: why, and when; ``cycle`` is the one in which the attempt ended."""
 
-    attempt_uuid: str
+    work: Work
     job_uuid: str
     cycle: int
-    is_organic: bool
-    miner_hotkey: str
-    executor_class: str
-    outcome: Outcome
+    why: str
     ended_at: datetime
-    user_hotkey: str = ""
-    batch_uuid: str = ""
-    why: str = ""
-    run_us: int = 0
-    limit_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Linked:
-    """A stored verdict with its place in the log."""
+class StoredVerdict:
+    """A row of the log, in its place in the chain."""
 
     id: int
     verdict: Verdict
     chain_sha256: str
 
 
-_KNOWN = select(verdicts.c.id).where(verdicts.c.attempt_uuid == bindparam("wanted"))
-_LAST = select(verdicts.c.chain_sha256).order_by(verdicts.c.id.desc()).limit(1)
-_ADD = insert(verdicts)
-_PAID_US = case((verdicts.c.run_us < verdicts.c.limit_us, verdicts.c.run_us), else_=verdicts.c.limit_us)
-_SCORES = (
-    verdicts.c.miner_hotkey,
-    verdicts.c.executor_class,
-    verdicts.c.is_organic,
-    verdicts.c.user_hotkey,
-    verdicts.c.outcome,
-)
-_TALLIES = (
-    select(*_SCORES, func.count().label("jobs"), func.sum(_PAID_US).label("paid_us"))
-    .where(verdicts.c.cycle == bindparam("of"))
-    .group_by(*_SCORES)
-    .order_by(*_SCORES)
-)
-_AFTER = (
-    select(verdicts)
-    .where(verdicts.c.id > bindparam("after"))
-    .order_by(verdicts.c.id)
-    .limit(bindparam("most"))
-)
+@dataclass(frozen=True, slots=True)
+class ChainCheck:
+    """How many rows were read, and the first whose hash does not fit, if there is one."""
+
+    rows: int
+    broken_id: int | None
+    end_sha256: str
 
 
 async def append(connection: AsyncConnection, verdict: Verdict) -> bool:
-    """Add a verdict to the log; False when its attempt has one, which stays."""
-    if (await connection.execute(_KNOWN, {"wanted": verdict.attempt_uuid})).first() is not None:
+    """Add a verdict at the end; ``False``, with nothing changed, if the attempt has one already."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CHAIN_LOCK})
+    known = select(verdicts.c.id).where(verdicts.c.attempt_uuid == verdict.work.attempt_uuid)
+    if (await connection.execute(known)).first() is not None:
         return False
-    last = (await connection.execute(_LAST)).scalar_one_or_none() or FIRST_LINK
-    values = _columns(verdict)
-    values["chain_sha256"] = link(last, verdict)
-    await connection.execute(_ADD, values)
+    values = _values(verdict)
+    chained = _chained(await end_of_chain(connection), values)
+    await connection.execute(insert(verdicts).values(**values, chain_sha256=chained))
     return True
 
 
-def link(last: str, verdict: Verdict) -> str:
-    """The hash of a row and of all before it."""
-    plain = _columns(verdict) | {"ended_at": iso(verdict.ended_at)}
-    return hashlib.sha256(last.encode() + json.dumps(plain, sort_keys=True).encode()).hexdigest()
+async def end_of_chain(connection: AsyncConnection) -> str:
+    """The hash of the newest row; empty without rows."""
+    newest = select(verdicts.c.chain_sha256).order_by(verdicts.c.id.desc()).limit(1)
+    return str((await connection.execute(newest)).scalar_one_or_none() or "")
 
 
-async def tallies(connection: AsyncConnection, cycle: int) -> list[Tally]:
-    """What a cycle's verdicts come to, gathered by all that scores."""
-    return [
-        Tally(
-            miner_hotkey=row.miner_hotkey,
-            executor_class=row.executor_class,
-            is_organic=row.is_organic,
-            user_hotkey=row.user_hotkey,
-            outcome=Outcome(row.outcome),
-            jobs=row.jobs,
-            paid_us=int(row.paid_us),
-        )
-        for row in await connection.execute(_TALLIES, {"of": cycle})
-    ]
+async def end_of_cycle(connection: AsyncConnection, cycle: int) -> str:
+    """The hash of the newest row of a cycle: names everything in the log up to there. Empty without rows."""
+    newest = (
+        select(verdicts.c.chain_sha256)
+        .where(verdicts.c.cycle == cycle)
+        .order_by(verdicts.c.id.desc())
+        .limit(1)
+    )
+    return str((await connection.execute(newest)).scalar_one_or_none() or "")
 
 
-async def page(connection: AsyncConnection, after: int, most: int) -> list[Linked]:
-    """Up to ``most`` verdicts that follow the one with id ``after``, in the order of the log."""
-    rows = await connection.execute(_AFTER, {"after": after, "most": most})
-    return [Linked(row.id, _verdict(row), row.chain_sha256) for row in rows]
+async def of_cycle(connection: AsyncConnection, cycle: int) -> AsyncIterator[Sequence[VerdictRow]]:
+    """The rows of a cycle as ``Tally.add`` takes them, some thousands at a time."""
+    columns = (
+        verdicts.c.miner_hotkey,
+        verdicts.c.executor_class,
+        verdicts.c.is_organic,
+        verdicts.c.batch_uuid,
+        verdicts.c.user_hotkey,
+        verdicts.c.outcome,
+        verdicts.c.run_us,
+        verdicts.c.limit_us,
+    )
+    result = await connection.stream(select(*columns).where(verdicts.c.cycle == cycle))
+    async for rows in result.partitions(_ROWS_AT_A_TIME):
+        yield cast("Sequence[VerdictRow]", rows)
 
 
-async def every(connection: AsyncConnection) -> AsyncIterator[Linked]:
-    """The whole log, a page at a time."""
-    after = 0
-    while found := await page(connection, after, _PAGE):
-        for linked in found:
-            yield linked
-        after = found[-1].id
+async def page(
+    connection: AsyncConnection, after_id: int = 0, rows: int = MAX_PAGE_ROWS, cycle: int | None = None
+) -> list[StoredVerdict]:
+    """The rows behind ``after_id`` in the chain's order, ``MAX_PAGE_ROWS`` at most."""
+    query = select(verdicts).where(verdicts.c.id > after_id)
+    if cycle is not None:
+        query = query.where(verdicts.c.cycle == cycle)
+    query = query.order_by(verdicts.c.id).limit(max(1, min(rows, MAX_PAGE_ROWS)))
+    return [_stored(row) for row in await connection.execute(query)]
 
 
-async def first_broken_link(connection: AsyncConnection) -> int | None:
-    """The id of the first row that does not fit those before it; ``None`` when all do."""
-    last = FIRST_LINK
-    async for linked in every(connection):
-        if link(last, linked.verdict) != linked.chain_sha256:
-            return linked.id
-        last = linked.chain_sha256
-    return None
+async def of_batch(connection: AsyncConnection, batch_uuid: str) -> list[StoredVerdict]:
+    """All verdicts of a batch, oldest first."""
+    query = select(verdicts).where(verdicts.c.batch_uuid == batch_uuid).order_by(verdicts.c.id)
+    return [_stored(row) for row in await connection.execute(query)]
 
 
-def _columns(verdict: Verdict) -> dict[str, Any]:
-    values = asdict(verdict)
-    return values | {"outcome": verdict.outcome.value, "why": verdict.why[:_MOST_WHY].replace("\0", "\ufffd")}
+async def verify_chain(connection: AsyncConnection) -> ChainCheck:
+    """Read the whole log and compare every hash."""
+    end, rows = "", 0
+    result = await connection.stream(_in_order())
+    async for chunk in result.partitions(_ROWS_AT_A_TIME):
+        for row in chunk:
+            rows += 1
+            end = _chained(end, _values(_stored(row).verdict))
+            if end != row.chain_sha256:
+                return ChainCheck(rows, row.id, row.chain_sha256)
+    return ChainCheck(rows, None, end)
 
 
-def _verdict(row: Row[Any]) -> Verdict:
-    values = {name: getattr(row, name) for name in Verdict.__slots__}
-    return Verdict(**values | {"outcome": Outcome(row.outcome)})
+def _in_order() -> Select[Any]:
+    return select(verdicts).order_by(verdicts.c.id)
+
+
+def _chained(previous: str, values: dict[str, Any]) -> str:
+    ended_us = (values["ended_at"] - _EPOCH) // timedelta(microseconds=1)
+    row = canonical_json({**values, "ended_at": ended_us})
+    return sha256(previous.encode() + row.encode()).hexdigest()
+
+
+def _values(verdict: Verdict) -> dict[str, Any]:
+    work = verdict.work
+    return {
+        "attempt_uuid": work.attempt_uuid,
+        "job_uuid": verdict.job_uuid,
+        "cycle": verdict.cycle,
+        "is_organic": work.is_organic,
+        "batch_uuid": work.batch_uuid,
+        "miner_hotkey": work.miner_hotkey,
+        "executor_class": work.executor_class,
+        "user_hotkey": work.user_hotkey,
+        "outcome": work.outcome.value,
+        "why": _storable(verdict.why),
+        "run_us": work.run_us,
+        "limit_us": work.limit_us,
+        "ended_at": verdict.ended_at,
+    }
+
+
+def _storable(why: str) -> str:
+    """A text that a peer may have a part in, as every database takes it and gives it back."""
+    return why[:_WHY_CHARACTERS].replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
+def _stored(row: Row[Any]) -> StoredVerdict:
+    work = Work(
+        attempt_uuid=row.attempt_uuid,
+        is_organic=row.is_organic,
+        batch_uuid=row.batch_uuid,
+        miner_hotkey=row.miner_hotkey,
+        executor_class=row.executor_class,
+        user_hotkey=row.user_hotkey,
+        outcome=Outcome(row.outcome),
+        run_us=row.run_us,
+        limit_us=row.limit_us,
+    )
+    return StoredVerdict(
+        row.id, Verdict(work, row.job_uuid, row.cycle, row.why, row.ended_at), row.chain_sha256
+    )

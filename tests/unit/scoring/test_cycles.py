@@ -1,71 +1,119 @@
-"""Cycle arithmetic and seats."""
+"""Cycles cover every block once; seats are alike everywhere, never overlap and miss nobody for long."""
 
-import itertools
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from horde_agents.scoring.cycles import ROTATING_SEATS, TOP_SEATS, cycle_at, cycle_of, seats
+from horde_agents.scoring.cycles import TOP_SEATS, TURN_SEATS, Cycle, cycle_number, cycle_of, seats
 
-_SEED = bytes(range(32))
-
-
-@pytest.mark.parametrize(("netuid", "first", "end"), [(12, 708, 1430), (174, 546, 1268)])
-def test_block_1000_lies_where_the_subnet_counts_it(netuid: int, first: int, end: int) -> None:
-    cycle = cycle_of(1000, netuid)
-    assert (cycle.first_block, cycle.end_block) == (first, end)
+_HASH = "0x" + "ab" * 32
+_CYCLE = cycle_of(1000, 12)
 
 
-@given(st.integers(0, 10**9), st.integers(0, 65_535), st.integers(1, 5000))
-def test_every_block_lies_in_its_cycle_alone(block: int, netuid: int, length: int) -> None:
+def _stakes(many: int) -> dict[str, int]:
+    return {f"hotkey-{index:03}": 1000 - index for index in range(many)}
+
+
+def test_cycles_of_netuid_12_start_14_blocks_before_multiples_of_722() -> None:
+    assert cycle_of(1000, 12) == Cycle(1, 708, 722)
+    assert cycle_of(1000, 12).end_block == 1430
+    assert cycle_of(0, 12) == Cycle(0, -14, 722)
+
+
+def test_the_cycle_of_block_1000_of_netuid_174_is_the_known_one() -> None:
+    assert (cycle_of(1000, 174).first_block, cycle_of(1000, 174).end_block) == (546, 1268)
+
+
+def test_the_block_that_starts_a_cycle_belongs_to_it() -> None:
+    assert cycle_of(708, 12).number == 1
+    assert cycle_of(707, 12).number == 0
+
+
+@given(st.integers(0, 10**9), st.integers(0, 65535), st.integers(1, 5000))
+def test_every_block_has_one_cycle_and_cycles_follow_each_other(block: int, netuid: int, length: int) -> None:
     cycle = cycle_of(block, netuid, length)
-    assert cycle.has(block)
-    assert cycle_at(cycle.number, netuid, length) == cycle
-    assert cycle_at(cycle.number + 1, netuid, length).first_block == cycle.end_block
+    assert cycle.holds(block)
+    assert cycle == cycle_number(cycle.number, netuid, length)
+    assert cycle_of(cycle.end_block, netuid, length) == cycle.next
+    assert cycle.next.previous == cycle
 
 
-def test_the_block_that_begins_a_cycle_belongs_to_it() -> None:
-    assert cycle_of(708, 12).number == cycle_of(709, 12).number == cycle_of(707, 12).number + 1
+@given(st.integers(1, 80), st.integers(30, 2000))
+def test_seats_share_the_cycle_out_behind_its_lead_without_gap_or_overlap(many: int, length: int) -> None:
+    cycle = cycle_of(5000, 12, length)
+    row = seats(_stakes(many), _HASH, cycle)
+    assert row[0].first_block == cycle.first_block + length // 30
+    assert row[-1].end_block == cycle.end_block
+    assert all(one.end_block == other.first_block for one, other in zip(row, row[1:], strict=False))
+    assert all(seat.first_block < seat.end_block for seat in row)
+    assert len({seat.hotkey for seat in row}) == len(row)
 
 
-def test_a_cycle_without_blocks_is_refused() -> None:
-    with pytest.raises(ValueError, match="cycle_blocks"):
-        cycle_of(1, 12, 0)
+def test_the_lead_of_722_blocks_is_24() -> None:
+    assert seats({"a": 1}, _HASH, _CYCLE)[0].first_block == 708 + 24
 
 
-@given(st.dictionaries(st.text(min_size=1), st.integers(0, 10**15), max_size=70), st.integers(0, 500))
-def test_seats_divide_the_cycle_without_overlap(stake_rao: dict[str, int], number: int) -> None:
-    cycle = cycle_at(number, 12)
-    found = seats(cycle, stake_rao, _SEED)
-    assert len(found) == min(len(stake_rao), TOP_SEATS + ROTATING_SEATS)
-    assert len({seat.hotkey for seat in found}) == len(found)
-    for seat, after in itertools.pairwise(found):
-        assert seat.first_block < seat.end_block == after.first_block
-    if found:
-        assert cycle.first_block < found[0].first_block
-        assert found[-1].end_block == cycle.end_block
+def test_the_top_24_by_stake_have_a_seat_in_every_cycle() -> None:
+    top = set(list(_stakes(60))[:TOP_SEATS])
+    for number in range(20):
+        seated = {seat.hotkey for seat in seats(_stakes(60), _HASH, cycle_number(number, 12))}
+        assert top <= seated
+        assert len(seated) == TOP_SEATS + TURN_SEATS
 
 
-@given(st.permutations(list(range(30))))
-def test_seats_do_not_depend_on_the_order_in_which_validators_are_read(order: list[int]) -> None:
-    stake_rao = {f"key-{number}": number for number in order}
-    assert seats(cycle_at(5, 12), stake_rao, _SEED) == seats(
-        cycle_at(5, 12), dict(sorted(stake_rao.items())), _SEED
-    )
+def test_all_others_have_their_turn_equally_often() -> None:
+    many = 64
+    others = many - TOP_SEATS
+    turns = dict.fromkeys(list(_stakes(many))[TOP_SEATS:], 0)
+    for number in range(others // TURN_SEATS * 3):
+        for seat in seats(_stakes(many), _HASH, cycle_number(number, 12)):
+            if seat.hotkey in turns:
+                turns[seat.hotkey] += 1
+    assert set(turns.values()) == {3}
 
 
-def test_the_richest_sit_in_every_cycle_and_the_others_in_turn() -> None:
-    stake_rao = {f"rich-{n}": 1000 + n for n in range(TOP_SEATS)} | {f"poor-{n}": n for n in range(5)}
-    seen: list[str] = []
-    for number in range(5):
-        names = {seat.hotkey for seat in seats(cycle_at(number, 12), stake_rao, _SEED)}
-        assert {f"rich-{n}" for n in range(TOP_SEATS)} <= names
-        seen += [name for name in names if name.startswith("poor")]
-    assert sorted(seen) == sorted([f"poor-{n}" for n in range(5)] * ROTATING_SEATS)
+def test_equal_stakes_are_ordered_by_hotkey() -> None:
+    equal = dict.fromkeys(_stakes(TOP_SEATS + 30), 7)
+    seated = {seat.hotkey for seat in seats(equal, _HASH, _CYCLE)}
+    assert set(sorted(equal)[:TOP_SEATS]) <= seated
 
 
-def test_another_seed_gives_another_order() -> None:
-    stake_rao = {f"key-{n}": 1 for n in range(20)}
-    one, other = (seats(cycle_at(3, 12), stake_rao, seed) for seed in (b"1", b"2"))
-    assert [seat.hotkey for seat in one] != [seat.hotkey for seat in other]
+def test_the_order_is_the_written_one_whatever_the_order_of_the_validators() -> None:
+    stakes = _stakes(9)
+    seed = bytes.fromhex("ab" * 32) + (1).to_bytes(8, "big")
+    expected = sorted(stakes, key=lambda hotkey: sha256(seed + hotkey.encode()).digest())
+    turned = dict(reversed(stakes.items()))
+    assert [seat.hotkey for seat in seats(turned, _HASH, _CYCLE)] == expected
+    assert seats(turned, _HASH, _CYCLE) == seats(stakes, _HASH.removeprefix("0x"), _CYCLE)
+
+
+def test_another_hash_or_cycle_gives_another_order() -> None:
+    orders = {
+        tuple(seat.hotkey for seat in seats(_stakes(9), block_hash, cycle))
+        for block_hash in (_HASH, "0x" + "cd" * 32)
+        for cycle in (_CYCLE, _CYCLE.next)
+    }
+    assert len(orders) == 4
+
+
+def test_a_cycle_shorter_than_the_row_of_validators_seats_those_with_most_stake() -> None:
+    row = seats(_stakes(20), _HASH, cycle_of(100, 12, 10))
+    assert {seat.hotkey for seat in row} == set(list(_stakes(10)))
+    assert all(seat.end_block - seat.first_block == 1 for seat in row)
+
+
+def test_no_validators_have_no_seats() -> None:
+    assert seats({}, _HASH, _CYCLE) == ()
+
+
+@pytest.mark.parametrize("text", ["", "0x12", "nonsense", "zz" * 32])
+def test_what_is_no_block_hash_seeds_nothing(text: str) -> None:
+    with pytest.raises(ValueError, match="is no block hash"):
+        seats(_stakes(3), text, _CYCLE)
+
+
+def test_the_seed_is_the_hash_of_a_block_that_is_final_when_the_cycle_starts() -> None:
+    assert _CYCLE.seed_block == 705
+    assert cycle_number(0, 12).seed_block == 0
