@@ -1,70 +1,78 @@
-"""Points of one miner in one class: what each verdict earns, and what the allowance leaves of it. Pure."""
+"""Points of one miner in one class: what it did in the cycle, before any comparison with other miners."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from horde_agents.scoring.facts import Outcome, Tally
+from horde_agents.scoring.allowance import allowance_points, capped, slots_of
+from horde_agents.scoring.facts import BatchWork, MinerWork, Outcome, UserWork
+from horde_agents.scoring.inputs import Inputs
 
-_US_PER_S: Final = 1_000_000
-_EARNS: Final = frozenset({Outcome.PASSED, Outcome.HORDE_ENDED})
-
-
-@dataclass(slots=True)
-class ClassWork:
-    """One miner's work of one class in a cycle; ``users_us`` is organic time by user."""
-
-    passed: int = 0
-    excused: int = 0
-    failed: int = 0
-    users_us: dict[str, int] = field(default_factory=dict)
-
-    def add(self, tally: Tally) -> None:
-        """Take in verdicts that agree."""
-        if tally.is_organic:
-            if tally.outcome in _EARNS and tally.paid_us > 0:
-                known_us = self.users_us.get(tally.user_hotkey, 0)
-                self.users_us[tally.user_hotkey] = known_us + tally.paid_us
-        elif tally.outcome is Outcome.PASSED:
-            self.passed += tally.jobs
-        elif tally.outcome is Outcome.EXCUSED:
-            self.excused += tally.jobs
-        elif tally.outcome is not Outcome.NOT_RUN:
-            self.failed += tally.jobs
-
-    def organic(self, s_per_point: int) -> Fraction:
-        """Points of organic time, before the cap: at least one for each user that had any."""
-        per_point_us = s_per_point * _US_PER_S
-        return sum(
-            (max(Fraction(us, per_point_us), Fraction(1)) for us in self.users_us.values()), Fraction(0)
-        )
+_US: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """What one miner has earned in one class; ``organic_uncapped`` says what the cap has taken."""
+    """Where a miner's points in a class come from.
 
-    synthetic: Fraction
-    excused: Fraction
+    ``limited`` are synthetic points above the limit of executors of their batch, ``topped_up`` users whose
+    work is worth less than the one point they give; ``organic`` is before, ``organic_paid`` after the
+    allowance.
+    """
+
+    passed: int
+    excused: int
+    limited: int
+    users: int
+    topped_up: int
     organic: Fraction
-    organic_uncapped: Fraction
+    slots: int
+    allowance: Fraction
+
+    @property
+    def synthetic(self) -> int:
+        """Points of synthetic jobs."""
+        return self.passed + self.excused - self.limited
+
+    @property
+    def organic_paid(self) -> Fraction:
+        """Points of organic jobs."""
+        return min(self.organic, self.allowance)
 
     @property
     def total(self) -> Fraction:
-        """All of it."""
-        return self.synthetic + self.excused + self.organic
+        """All points, without any bonus."""
+        return self.synthetic + self.organic_paid
 
 
-def gathered(tallies: Iterable[Tally]) -> dict[tuple[str, str], ClassWork]:
-    """The work by miner and class."""
-    work: dict[tuple[str, str], ClassWork] = {}
-    for tally in tallies:
-        work.setdefault((tally.miner_hotkey, tally.executor_class), ClassWork()).add(tally)
-    return work
+def points_of(work: MinerWork, inputs: Inputs) -> Points:
+    """The points of a miner's work in a class.
+
+    A passed or excused synthetic job gives one. What failed, was declined badly or did not run gives
+    nothing and takes nothing away.
+    """
+    most = inputs.configuration.max_executors_per_class.get(work.executor_class)
+    point_us = inputs.configuration.organic_s_per_point * _US
+    by_user = [_user_points(user, point_us) for user in work.users]
+    return Points(
+        passed=sum(batch.count(Outcome.PASSED) for batch in work.batches),
+        excused=sum(batch.count(Outcome.EXCUSED) for batch in work.batches),
+        limited=sum(_above_limit(batch, most) for batch in work.batches),
+        users=sum(points > 0 for points, _ in by_user),
+        topped_up=sum(topped_up for _, topped_up in by_user),
+        organic=sum((points for points, _ in by_user), Fraction(0)),
+        slots=slots_of(inputs, work),
+        allowance=allowance_points(inputs, work),
+    )
 
 
-def points_of(work: ClassWork, allowance: Fraction, s_per_point: int) -> Points:
-    """Points of a miner's work in a class, organic ones up to ``allowance``."""
-    uncapped = work.organic(s_per_point)
-    return Points(Fraction(work.passed), Fraction(work.excused), min(uncapped, allowance), uncapped)
+def _above_limit(batch: BatchWork, most: int | None) -> int:
+    good = batch.count(Outcome.PASSED, Outcome.EXCUSED)
+    return good - capped(good, most)
+
+
+def _user_points(user: UserWork, point_us: int) -> tuple[Fraction, bool]:
+    """A user's points, and whether they were topped up to one; only a job that passed does that."""
+    earned = Fraction(user.passed_us + user.ended_us, point_us)
+    topped_up = user.passed_us > 0 and earned < 1
+    return (Fraction(1) if topped_up else earned), topped_up

@@ -1,201 +1,226 @@
-"""From a cycle's inputs to weights, and how each came about. Pure: the same facts, the same bytes."""
+"""From a cycle's inputs to weights: compared inside each class, by class weight, burnt part, u16. Pure.
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+The same inputs give the same bytes, whatever the order they are given in: all numbers are integers and
+fractions, and everything is sorted first.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final
+from hashlib import sha256
+from typing import Final
 
-from horde_agents.scoring.allowance import allowance
-from horde_agents.scoring.configuration import Configuration
-from horde_agents.scoring.dancing import Dance, dance
-from horde_agents.scoring.facts import Inputs, canonical, counts_of
-from horde_agents.scoring.points import ClassWork, Points, gathered, points_of
+from horde_agents.scoring.dancing import Movement, movements
+from horde_agents.scoring.facts import MinerWork, NeuronFact
+from horde_agents.scoring.inputs import Inputs
+from horde_agents.scoring.points import Points, points_of
+from horde_agents.scoring.result import ClassScore, MinerScore, Result
 
-#: What the largest weight is scaled to, as the chain keeps weights.
-LARGEST: Final = 65_535
-#: Binary digits to which a share is rounded down, so that exact numbers do not grow without end.
-_SHARE_BITS: Final = 96
-_UNIT: Final = 1 << _SHARE_BITS
+MAX_WEIGHT: Final = 65535
+_PPB: Final = 1_000_000_000
+_NOTHING: Final = Fraction(0)
 
 
 @dataclass(frozen=True, slots=True)
-class ClassScore:
-    """One miner in one class; ``share`` is its part of the class, times the class's part of everything."""
+class _Entry:
+    """A miner's work in a class with its points; ``dropped`` says why they do not count."""
 
+    work: MinerWork
+    neuron: NeuronFact | None
     points: Points
-    allowance: Fraction
-    work: ClassWork
-    share: Fraction
+    bonus: Fraction
+    bonus_why: str
+    dropped: str
 
-
-@dataclass(slots=True)
-class MinerScore:
-    """One miner's way to its weight."""
-
-    uid: int
-    hotkey: str
-    coldkey: str
-    classes: dict[str, ClassScore] = field(default_factory=dict)
-    dance: Dance | None = None
-    bonus: Fraction = Fraction(1)
-    share: Fraction = Fraction(0)
-    weight: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """Weights of one cycle by UID, the largest ``LARGEST``; UIDs without weight are left out."""
-
-    cycle: int
-    miners: tuple[MinerScore, ...]
-    weights: Mapping[int, int]
-    burnt: Mapping[int, Fraction]
-
-    def as_json(self) -> str:
-        """The canonical text, explanation included."""
-        return canonical(
-            {
-                "cycle": self.cycle,
-                "weights": {str(uid): self.weights[uid] for uid in sorted(self.weights)},
-                "burnt": {str(uid): str(self.burnt[uid]) for uid in sorted(self.burnt)},
-                "miners": [_explained(miner) for miner in self.miners],
-            }
-        )
+    @property
+    def counted(self) -> Fraction:
+        """The points that are compared with others'."""
+        return _NOTHING if self.dropped else self.points.total * self.bonus
 
 
 def score(inputs: Inputs) -> Result:
-    """Weights for every miner that was registered at the cycle's first block and still is."""
-    miners = _miners(inputs)
-    _give_classes(inputs, miners)
-    _give_bonuses(inputs, miners)
-    total = sum((miner.share for miner in miners.values()), Fraction(0))
-    for miner in miners.values():
-        miner.share = _rounded(miner.share / total) if total else Fraction(0)
+    """The weights of a cycle.
+
+    Raises:
+        InputsWrong: two facts about one thing.
+    """
+    inputs = inputs.in_order()
+    entries = _entries(inputs)
+    class_points = _class_points(entries)
+    class_weights = _class_weights(inputs, class_points)
+    shares = _shares(entries, class_points, class_weights)
     burnt = _burnt(inputs)
-    shares = _with_burn(miners.values(), burnt, Fraction(inputs.configuration.burn_rate))
-    weights = upscaled(shares)
-    for miner in miners.values():
-        miner.weight = weights.get(miner.uid, 0)
-    ordered = tuple(sorted(miners.values(), key=lambda miner: miner.uid))
-    return Result(inputs.cycle, ordered, weights, burnt)
+    final = _final(shares, burnt)
+    by_uid = {neuron.uid: final.get(neuron.hotkey, _NOTHING) for neuron in inputs.neurons}
+    weights = upscaled(by_uid)
+    miners = _Miners(class_points, class_weights, burnt, sum(burnt.values(), _NOTHING), weights)
+    return Result(
+        cycle=inputs.cycle,
+        netuid=inputs.netuid,
+        uids=tuple(weights),
+        weights=tuple(weights.values()),
+        miners=miners.explained(entries, inputs.neurons),
+        burn_rate=str(sum(burnt.values(), _NOTHING)),
+        inputs_sha256=sha256(inputs.to_json().encode()).hexdigest(),
+    )
 
 
-def upscaled(shares: Mapping[int, Fraction]) -> dict[int, int]:
-    """Whole weights in proportion, the largest ``LARGEST``; what rounds to nothing is left out."""
-    largest = max(shares.values(), default=Fraction(0))
-    if largest <= 0:
+def upscaled(shares: Mapping[int, Fraction]) -> Mapping[int, int]:
+    """u16 weights by UID, ascending: the largest share is 65535, the others in proportion, halves up.
+
+    A share above 0 gets 1 at least; one of 0 is left out.
+    """
+    largest = max(shares.values(), default=_NOTHING)
+    if not largest:
         return {}
-    scaled = {uid: round(shares[uid] * LARGEST / largest) for uid in sorted(shares)}
-    return {uid: weight for uid, weight in scaled.items() if weight > 0}
-
-
-def _miners(inputs: Inputs) -> dict[str, MinerScore]:
-    """By hotkey; a UID that has gone to another hotkey since takes nothing of the old one's work."""
     return {
-        neuron.hotkey: MinerScore(neuron.uid, neuron.hotkey, neuron.coldkey)
-        for neuron in inputs.neurons
-        if inputs.registered.get(neuron.uid) == neuron.hotkey
+        uid: max(1, _rounded(share * MAX_WEIGHT / largest)) for uid, share in sorted(shares.items()) if share
     }
 
 
-def _give_classes(inputs: Inputs, miners: Mapping[str, MinerScore]) -> None:
-    configuration, counts = inputs.configuration, counts_of(inputs.now)
-    earned = {
-        (hotkey, name): _earned(inputs, counts.get(hotkey, {}).get(name, 0), name, work)
-        for (hotkey, name), work in gathered(inputs.tallies).items()
-        if hotkey in miners and configuration.class_weights.get(name, 0) > 0
-    }
-    totals: dict[str, Fraction] = {}
-    for (_, name), (points, _, _) in earned.items():
-        totals[name] = totals.get(name, Fraction(0)) + points.total
-    parts = _parts(totals, configuration)
-    for (hotkey, name), (points, allowed, work) in sorted(earned.items(), key=lambda item: item[0]):
-        share = _rounded(points.total / totals[name] * parts[name]) if totals[name] else Fraction(0)
-        miners[hotkey].classes[name] = ClassScore(points, allowed, work, share)
+def _entries(inputs: Inputs) -> Sequence[_Entry]:
+    neurons = {neuron.hotkey: neuron for neuron in inputs.neurons}
+    danced = movements(inputs)
+    return [_entry(work, neurons.get(work.miner_hotkey), danced, inputs) for work in inputs.work]
 
 
-def _earned(
-    inputs: Inputs, measured: int, executor_class: str, work: ClassWork
-) -> tuple[Points, Fraction, ClassWork]:
-    configuration = inputs.configuration
-    s_per_point = configuration.organic_s_per_point
-    executors = min(measured, configuration.max_executors_per_class.get(executor_class, measured))
-    allowed = allowance(Fraction(inputs.own_share), executors, inputs.cycle_s, s_per_point)
-    return points_of(work, allowed, s_per_point), allowed, work
+def _entry(
+    work: MinerWork, neuron: NeuronFact | None, danced: Mapping[tuple[str, str], Movement], inputs: Inputs
+) -> _Entry:
+    movement = danced.get((neuron.coldkey, work.executor_class)) if neuron else None
+    why = movement.why_not if movement else "nothing was measured"
+    bonus = Fraction(inputs.configuration.dancing_bonus) if movement and movement.danced else Fraction(1)
+    if movement and movement.danced:
+        why = f"{movement.moved} of {movement.slots} executors moved"
+    return _Entry(work, neuron, points_of(work, inputs), bonus, why, _why_dropped(work, neuron, inputs))
 
 
-def _parts(totals: Mapping[str, Fraction], configuration: Configuration) -> dict[str, Fraction]:
-    """Each class's part of everything; the weight of one without points goes to the others."""
-    weights = {name: configuration.class_weights[name] for name, total in totals.items() if total > 0}
-    everything = sum(weights.values())
-    return {name: Fraction(weight, everything) for name, weight in weights.items()}
+def _why_dropped(work: MinerWork, neuron: NeuronFact | None, inputs: Inputs) -> str:
+    if neuron is None:
+        return "its hotkey is not registered any more"
+    if neuron.hotkey == inputs.validator_hotkey:
+        return "a validator's verdicts on itself prove nothing"
+    return ""
 
 
-def _give_bonuses(inputs: Inputs, miners: Mapping[str, MinerScore]) -> None:
-    now, before = counts_of(inputs.now), counts_of(inputs.before)
-    measured_before = frozenset(inputs.measured_before)
-    configuration = inputs.configuration
-    for uids in _by_coldkey(miners.values()):
-        done = dance(uids, now, before, measured_before, Fraction(configuration.dancing_share))
-        for uid in uids:
-            miner = miners[uid]
-            miner.dance = done
-            miner.bonus = Fraction(1) if done.why_not else Fraction(configuration.dancing_bonus)
-            miner.share = sum((part.share for part in miner.classes.values()), Fraction(0)) * miner.bonus
+def _class_points(entries: Iterable[_Entry]) -> Mapping[str, Fraction]:
+    found: dict[str, Fraction] = {}
+    for entry in entries:
+        name = entry.work.executor_class
+        found[name] = found.get(name, _NOTHING) + entry.counted
+    return found
 
 
-def _by_coldkey(miners: Iterable[MinerScore]) -> list[list[str]]:
-    owned: dict[str, list[str]] = {}
-    for miner in miners:
-        owned.setdefault(miner.coldkey, []).append(miner.hotkey)
-    return [sorted(owned[coldkey]) for coldkey in sorted(owned)]
+def _class_weights(inputs: Inputs, class_points: Mapping[str, Fraction]) -> Mapping[str, Fraction]:
+    """Each class's part of the whole; the part of those in which nobody scored is spread over the others."""
+    weights = inputs.configuration.class_weights
+    scored = {name: weights.get(name, 0) for name, points in class_points.items() if points}
+    total = sum(scored.values())
+    return {name: Fraction(weight, total) for name, weight in scored.items()} if total else {}
 
 
-def _burnt(inputs: Inputs) -> dict[int, Fraction]:
-    """The burn's part by UID: in equal parts to those of the named hotkeys that are registered."""
+def _share(entry: _Entry, points: Mapping[str, Fraction], weights: Mapping[str, Fraction]) -> Fraction:
+    name = entry.work.executor_class
+    weight = weights.get(name, _NOTHING)
+    return weight * entry.counted / points[name] if weight else _NOTHING
+
+
+def _shares(
+    entries: Iterable[_Entry], points: Mapping[str, Fraction], weights: Mapping[str, Fraction]
+) -> Mapping[str, Fraction]:
+    found: dict[str, Fraction] = {}
+    for entry in entries:
+        hotkey = entry.work.miner_hotkey
+        found[hotkey] = found.get(hotkey, _NOTHING) + _share(entry, points, weights)
+    return found
+
+
+def _burnt(inputs: Inputs) -> Mapping[str, Fraction]:
+    """What the registered burn hotkeys get, in equal parts; nothing burns while none is registered."""
+    registered = {neuron.hotkey for neuron in inputs.neurons}
+    targets = sorted(set(inputs.configuration.burn_hotkeys) & registered)
     rate = Fraction(inputs.configuration.burn_rate)
-    targets = [
-        uid for uid, hotkey in inputs.registered.items() if hotkey in inputs.configuration.burn_hotkeys
-    ]
-    return {uid: rate / len(targets) for uid in sorted(targets)} if rate else {}
+    return {hotkey: rate / len(targets) for hotkey in targets} if rate else {}
 
 
-def _with_burn(
-    miners: Iterable[MinerScore], burnt: Mapping[int, Fraction], rate: Fraction
-) -> dict[int, Fraction]:
-    left = 1 - rate if burnt else Fraction(1)
-    shares = {miner.uid: miner.share * left for miner in miners}
-    for uid, part in burnt.items():
-        shares[uid] = shares.get(uid, Fraction(0)) + part
-    return shares
+def _final(shares: Mapping[str, Fraction], burnt: Mapping[str, Fraction]) -> Mapping[str, Fraction]:
+    kept = 1 - sum(burnt.values(), _NOTHING)
+    final = {hotkey: share * kept for hotkey, share in shares.items()}
+    for hotkey, share in burnt.items():
+        final[hotkey] = final.get(hotkey, _NOTHING) + share
+    return final
 
 
-def _rounded(share: Fraction) -> Fraction:
-    return Fraction(int(share * _UNIT), _UNIT)
+@dataclass(frozen=True, slots=True)
+class _Miners:
+    """Explains each miner; all numbers are already decided."""
+
+    class_points: Mapping[str, Fraction]
+    class_weights: Mapping[str, Fraction]
+    burnt: Mapping[str, Fraction]
+    burn_rate: Fraction
+    weights: Mapping[int, int]
+
+    def explained(self, entries: Iterable[_Entry], neurons: Iterable[NeuronFact]) -> tuple[MinerScore, ...]:
+        """Everyone who worked or burns, in the order of hotkeys."""
+        by_hotkey: dict[str, list[_Entry]] = {hotkey: [] for hotkey in self.burnt}
+        for entry in entries:
+            by_hotkey.setdefault(entry.work.miner_hotkey, []).append(entry)
+        known = {neuron.hotkey: neuron for neuron in neurons}
+        return tuple(
+            self._miner(hotkey, known.get(hotkey), by_hotkey[hotkey]) for hotkey in sorted(by_hotkey)
+        )
+
+    def _miner(self, hotkey: str, neuron: NeuronFact | None, entries: Sequence[_Entry]) -> MinerScore:
+        kept = 1 - self.burn_rate
+        share = sum((self._share(entry) for entry in entries), _NOTHING) * kept
+        return MinerScore(
+            hotkey=hotkey,
+            coldkey=neuron.coldkey if neuron else "",
+            uid=neuron.uid if neuron else None,
+            classes=tuple(self._class_score(entry, kept) for entry in entries),
+            share_ppb=_rounded(share * _PPB),
+            burn_ppb=_rounded(self.burnt.get(hotkey, _NOTHING) * _PPB),
+            weight=self.weights.get(neuron.uid, 0) if neuron else 0,
+            dropped=entries[0].dropped if entries else "",
+        )
+
+    def _class_score(self, entry: _Entry, kept: Fraction) -> ClassScore:
+        name, points = entry.work.executor_class, entry.points
+        return ClassScore(
+            executor_class=name,
+            synthetic_passed=points.passed,
+            synthetic_excused=points.excused,
+            above_executor_limit=points.limited,
+            outcomes=_outcomes(entry.work),
+            organic_users=points.users,
+            organic_users_topped_up=points.topped_up,
+            organic_points=str(points.organic),
+            slots=points.slots,
+            allowance_points=str(points.allowance),
+            allowance_bit=points.organic > points.allowance,
+            bonus=str(entry.bonus),
+            bonus_why=entry.bonus_why,
+            points=str(points.total * entry.bonus),
+            class_points=str(self.class_points[name]),
+            class_weight=str(self.class_weights.get(name, _NOTHING)),
+            share_ppb=_rounded(self._share(entry) * kept * _PPB),
+        )
+
+    def _share(self, entry: _Entry) -> Fraction:
+        return _share(entry, self.class_points, self.class_weights)
 
 
-def _explained(miner: MinerScore) -> dict[str, Any]:
-    done = miner.dance
-    return {
-        "uid": miner.uid,
-        "hotkey": miner.hotkey,
-        "coldkey": miner.coldkey,
-        "classes": {name: _explained_class(miner.classes[name]) for name in sorted(miner.classes)},
-        "dance": {"moved": done.moved, "held": done.held, "why_not": done.why_not} if done else None,
-        "bonus": str(miner.bonus),
-        "share": str(miner.share),
-        "weight": miner.weight,
-    }
+def _outcomes(work: MinerWork) -> dict[str, int]:
+    """How many jobs came to what, ``synthetic passed`` and the like."""
+    found: dict[str, int] = {}
+    for kind, rows in (("synthetic", work.batches), ("organic", work.users)):
+        for row in rows:
+            for outcome, many in row.outcomes.items():
+                found[f"{kind} {outcome.value}"] = found.get(f"{kind} {outcome.value}", 0) + many
+    return found
 
 
-def _explained_class(part: ClassScore) -> dict[str, Any]:
-    return {
-        "synthetic": str(part.points.synthetic),
-        "excused": str(part.points.excused),
-        "organic": str(part.points.organic),
-        "organic_uncapped": str(part.points.organic_uncapped),
-        "allowance": str(part.allowance),
-        "failed": part.work.failed,
-        "users": len(part.work.users_us),
-        "share": str(part.share),
-    }
+def _rounded(value: Fraction) -> int:
+    """To the nearest integer, halves up."""
+    return (2 * value.numerator + value.denominator) // (2 * value.denominator)

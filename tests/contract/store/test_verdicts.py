@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, update
@@ -15,7 +17,7 @@ from horde_agents.store.verdicts import ChainCheck, Verdict
 from tests.contract.store.rows import AT
 
 
-def _verdict(number: int = 0, cycle: int = 7, why: str = "answer was right", **changes: object) -> Verdict:
+def _verdict(number: int = 0, cycle: int = 7, why: str = "answer was right", **changes: Any) -> Verdict:
     work = Work(
         attempt_uuid=f"attempt-{number}",
         is_organic=number % 2 == 0,
@@ -28,11 +30,11 @@ def _verdict(number: int = 0, cycle: int = 7, why: str = "answer was right", **c
         limit_us=10,
     )
     ended_at = AT + timedelta(microseconds=number)
-    return Verdict(replace(work, **changes), f"job-{number}", cycle, why, ended_at)  # type: ignore[arg-type]
+    return Verdict(replace(work, **changes), f"job-{number}", cycle, why, ended_at)
 
 
 async def _append(store: Store, *rows: Verdict) -> list[bool]:
-    return [await store.writer.run(lambda c, row=row: verdicts.append(c, row)) for row in rows]
+    return [await store.writer.run(partial(verdicts.append, verdict=row)) for row in rows]
 
 
 async def _check(store: Store) -> ChainCheck:
@@ -91,7 +93,9 @@ async def test_the_chain_of_an_untouched_log_holds(store: Store) -> None:
         assert check.end_sha256 == await verdicts.end_of_chain(connection)
 
 
-@pytest.mark.parametrize("column, value", [("outcome", "failed"), ("run_us", 9), ("why", "x"), ("cycle", 1)])
+@pytest.mark.parametrize(
+    ("column", "value"), [("outcome", "failed"), ("run_us", 9), ("why", "x"), ("cycle", 1)]
+)
 async def test_a_verdict_that_was_changed_later_breaks_the_chain(
     store: Store, column: str, value: object
 ) -> None:
@@ -120,6 +124,6 @@ async def test_a_reason_of_any_characters_is_stored_and_holds(store: Store) -> N
 
 
 @pytest.mark.parametrize("changes", [{"run_us": -1}, {"limit_us": 2**62}, {"miner_hotkey": ""}])
-def test_a_verdict_with_absurd_numbers_or_nobody_is_refused(changes: dict[str, object]) -> None:
+def test_a_verdict_with_absurd_numbers_or_nobody_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="attempt"):
         _verdict(1, **changes)

@@ -1,6 +1,7 @@
 """Cycles cover every block once; seats are alike everywhere, never overlap and miss nobody for long."""
 
 from hashlib import sha256
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -46,7 +47,7 @@ def test_seats_share_the_cycle_out_behind_its_lead_without_gap_or_overlap(many: 
     row = seats(_stakes(many), _HASH, cycle)
     assert row[0].first_block == cycle.first_block + length // 30
     assert row[-1].end_block == cycle.end_block
-    assert all(one.end_block == other.first_block for one, other in zip(row, row[1:], strict=False))
+    assert all(one.end_block == other.first_block for one, other in pairwise(row))
     assert all(seat.first_block < seat.end_block for seat in row)
     assert len({seat.hotkey for seat in row}) == len(row)
 
@@ -100,7 +101,7 @@ def test_another_hash_or_cycle_gives_another_order() -> None:
 
 def test_a_cycle_shorter_than_the_row_of_validators_seats_those_with_most_stake() -> None:
     row = seats(_stakes(20), _HASH, cycle_of(100, 12, 10))
-    assert {seat.hotkey for seat in row} == set(list(_stakes(10)))
+    assert {seat.hotkey for seat in row} == set(_stakes(10))
     assert all(seat.end_block - seat.first_block == 1 for seat in row)
 
 

@@ -1,187 +1,120 @@
-"""From facts to weights."""
-
-import json
-from fractions import Fraction
-from random import Random
+"""From points to u16 weights: classes, burning, the metagraph, rounding."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from horde_agents.scoring.facts import InputsWrong, Outcome, Tally, read_inputs
-from horde_agents.scoring.weights import LARGEST, Result, score
-from tests.unit.scoring.facts import CLASS, OTHER, inputs, measured, neurons, organic, passed
-
-TWO = neurons("a", "b")
-
-
-def _points(result: Result, hotkey: str, name: str = CLASS) -> Fraction:
-    return next(miner for miner in result.miners if miner.hotkey == hotkey).classes[name].points.total
-
-
-def test_each_synthetic_job_that_passed_makes_a_point() -> None:
-    result = score(inputs(TWO, passed("a", 3), passed("b", 1)))
-    assert result.weights == {0: LARGEST, 1: round(Fraction(LARGEST, 3))}
-
-
-@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.REJECTED_BADLY, Outcome.NOT_RUN])
-def test_a_synthetic_job_that_did_not_pass_makes_none(outcome: Outcome) -> None:
-    result = score(inputs(TWO, passed("a"), passed("b", 5, outcome=outcome)))
-    assert result.weights == {0: LARGEST}
-
-
-def test_what_was_not_run_takes_nothing_away() -> None:
-    alone = score(inputs(TWO, passed("a", 2), passed("b", 2)))
-    beside = score(inputs(TWO, passed("a", 2), passed("b", 2), passed("b", 9, outcome=Outcome.NOT_RUN)))
-    assert beside.weights == alone.weights
-
-
-def test_an_excused_job_makes_a_point() -> None:
-    result = score(inputs(TWO, passed("a"), passed("b", outcome=Outcome.EXCUSED)))
-    assert result.weights == {0: LARGEST, 1: LARGEST}
-
-
-def test_organic_time_makes_a_point_for_each_300_seconds() -> None:
-    assert _points(score(inputs(TWO, organic("a", 750))), "a") == Fraction(5, 2)
-
-
-def test_a_user_with_little_work_still_makes_a_point() -> None:
-    result = score(inputs(TWO, organic("a", 1, "one"), organic("a", 2, "two")))
-    assert _points(result, "a") == 2
-
-
-def test_a_user_without_any_work_makes_none() -> None:
-    assert _points(score(inputs(TWO, organic("a", 0), passed("a"))), "a") == 1
-
-
-@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.REJECTED_BADLY, Outcome.NOT_RUN])
-def test_organic_work_that_failed_earns_nothing(outcome: Outcome) -> None:
-    assert _points(score(inputs(TWO, organic("a", 900, outcome=outcome))), "a") == 0
-
-
-def test_a_job_that_the_horde_ended_earns_its_proven_time() -> None:
-    assert _points(score(inputs(TWO, organic("a", 600, outcome=Outcome.HORDE_ENDED))), "a") == 2
-
-
-def test_organic_work_is_capped_by_the_validators_share_of_measured_executors() -> None:
-    # 10 executors · 3600 s · 1/2 / 300 s = 60 points
-    result = score(inputs(TWO, organic("a", 10**6)))
-    assert _points(result, "a") == 60
-    assert result.miners[0].classes[CLASS].points.organic_uncapped == Fraction(10**6, 300)
-
-
-def test_many_users_do_not_go_beyond_the_cap() -> None:
-    work = [organic("a", 1, f"user-{number}") for number in range(500)]
-    assert _points(score(inputs(TWO, *work)), "a") == 60
-
-
-def test_executors_that_were_not_measured_earn_no_organic_points() -> None:
-    result = score(inputs(TWO, organic("a", 3600), now=measured(b=10)))
-    assert _points(result, "a") == 0
-
-
-def test_classes_weigh_as_configured() -> None:
-    result = score(inputs(TWO, passed("a"), passed("b", name=OTHER)))
-    assert result.weights == {0: round(Fraction(LARGEST, 3)), 1: LARGEST}
-
-
-def test_the_weight_of_a_class_without_points_goes_to_the_others() -> None:
-    result = score(inputs(TWO, passed("a"), passed("b", name=OTHER, outcome=Outcome.FAILED)))
-    assert result.weights == {0: LARGEST}
-
-
-def test_a_class_without_weight_scores_nothing() -> None:
-    result = score(inputs(TWO, passed("a"), passed("b", name=OTHER), knobs={"class_weights": {CLASS: 1}}))
-    assert result.weights == {0: LARGEST}
-
-
-def test_a_uid_that_was_registered_to_another_takes_nothing_over() -> None:
-    result = score(inputs(TWO, passed("a"), passed("b"), registered={0: "a", 1: "newcomer"}))
-    assert result.weights == {0: LARGEST}
-
-
-def test_a_miner_that_nobody_registered_gets_nothing() -> None:
-    assert score(inputs(TWO, passed("stranger", 100), passed("a"))).weights == {0: LARGEST}
-
-
-def test_without_any_work_there_are_no_weights() -> None:
-    assert score(inputs(TWO)).weights == {}
-
-
-def test_the_burn_takes_its_part() -> None:
-    knobs = {"burn_rate": "3/4", "burn_hotkeys": ["b"]}
-    result = score(inputs(TWO, passed("a"), knobs=knobs))
-    assert result.weights == {0: round(Fraction(LARGEST, 3)), 1: LARGEST}
-
-
-def test_a_burn_without_a_registered_hotkey_takes_nothing() -> None:
-    knobs = {"burn_rate": "3/4", "burn_hotkeys": ["nobody"]}
-    assert score(inputs(TWO, passed("a"), knobs=knobs)).weights == {0: LARGEST}
-
-
-def test_a_limit_of_executors_bounds_the_allowance() -> None:
-    knobs = {"max_executors_per_class": {CLASS: 1}}
-    assert _points(score(inputs(TWO, organic("a", 10**6), knobs=knobs)), "a") == 6
-
-
-_TALLIES = st.lists(
-    st.builds(
-        Tally,
-        miner_hotkey=st.sampled_from(["a", "b", "c", "stranger"]),
-        executor_class=st.sampled_from([CLASS, OTHER]),
-        is_organic=st.booleans(),
-        user_hotkey=st.sampled_from(["", "u", "v"]),
-        outcome=st.sampled_from(list(Outcome)),
-        jobs=st.integers(0, 10**6),
-        paid_us=st.integers(0, 10**13),
-    ),
-    max_size=30,
+from horde_agents.scoring.configuration import Configuration
+from horde_agents.scoring.facts import Work
+from horde_agents.scoring.weights import score
+from tests.unit.scoring.cycle_facts import (
+    CLASS,
+    OTHER_CLASS,
+    by_uid,
+    class_score,
+    cycle_inputs,
+    miner,
+    neuron,
+    organic,
+    synthetic,
 )
 
-
-@given(_TALLIES, st.randoms())
-def test_the_order_of_the_facts_changes_no_byte(tallies: list[Tally], rng: Random) -> None:
-    given_ = inputs(neurons("a", "b", "c"), *tallies)
-    shuffled = list(tallies)
-    rng.shuffle(shuffled)
-    other = given_.model_copy(update={"tallies": tuple(shuffled), "neurons": given_.neurons[::-1]})
-    assert score(given_).as_json() == score(other).as_json()
-    assert given_.as_json() == other.as_json()
+_TWO_CLASSES = {CLASS: 1, OTHER_CLASS: 3}
 
 
-@given(_TALLIES)
-def test_inputs_survive_their_text_and_score_the_same_bytes(tallies: list[Tally]) -> None:
-    given_ = inputs(neurons("a", "b", "c"), *tallies, now=measured(a=3, b=1), before=measured(a=1, b=3))
-    read = read_inputs(given_.as_json())
-    assert read.as_json() == given_.as_json()
-    assert score(read).as_json() == score(given_).as_json()
+def _other(hotkey: str, many: int) -> list[Work]:
+    return synthetic(hotkey, many=many, executor_class=OTHER_CLASS)
 
 
-@given(_TALLIES)
-def test_the_largest_weight_is_the_chains_largest(tallies: list[Tally]) -> None:
-    weights = score(inputs(neurons("a", "b", "c"), *tallies)).weights
-    assert not weights or max(weights.values()) == LARGEST
-    assert all(weight > 0 for weight in weights.values())
+def test_the_largest_weight_is_65535_and_others_follow_in_proportion() -> None:
+    works = [*synthetic("a", many=3), *synthetic("b", many=1), *synthetic("c", many=2)]
+    assert by_uid(score(cycle_inputs(works))) == {0: 65535, 1: 21845, 2: 43690}
 
 
-@given(st.integers(1, 3600), st.integers(1, 3600))
-def test_splitting_a_job_earns_no_more(one_s: int, other_s: int) -> None:
-    whole = _points(score(inputs(TWO, organic("a", one_s + other_s))), "a")
-    split = _points(score(inputs(TWO, organic("a", one_s), organic("a", other_s))), "a")
-    assert split == whole
+def test_a_tiny_part_is_never_rounded_to_nothing() -> None:
+    works = [*(organic("a", 604_800, limit_us=604_800_000_000) for _ in range(400)), *synthetic("b")]
+    counts = cycle_inputs(works, share="1/1", length_blocks=10**7)
+    assert by_uid(score(counts)) == {0: 65535, 1: 1}
 
 
-@pytest.mark.parametrize(
-    "change", ['"cycle":-1', '"cycle":"7"', '"own_share":3', '"tallies":[{}]', '"cycle":1e30']
-)
-def test_wrong_inputs_are_refused_with_the_place(change: str) -> None:
-    name = change.partition(":")[0].strip('"')
-    value = json.loads(inputs(TWO).as_json())
-    value[name] = json.loads("{" + change + "}")[name]
-    with pytest.raises(InputsWrong, match=name):
-        read_inputs(json.dumps(value))
+def test_points_are_compared_inside_each_class_and_weighted_by_class() -> None:
+    works = [*synthetic("a", many=1000), *_other("b", 2), *_other("c", 1)]
+    found = score(cycle_inputs(works, configuration=Configuration(class_weights=_TWO_CLASSES)))
+    assert [miner(found, hotkey).share_ppb for hotkey in "abc"] == [250_000_000, 500_000_000, 250_000_000]
 
 
-def test_inputs_are_checked_whole() -> None:
-    with pytest.raises(InputsWrong):
-        read_inputs("[]")
+def test_a_class_without_a_weight_gives_nothing() -> None:
+    works = [*synthetic("a"), *_other("b", 9)]
+    found = score(cycle_inputs(works, configuration=Configuration(class_weights={CLASS: 1, OTHER_CLASS: 0})))
+    assert by_uid(found) == {0: 65535}
+    assert by_uid(score(cycle_inputs(works))) == {0: 65535}
+    assert class_score(found, "b", OTHER_CLASS).points == "9"
+
+
+def test_the_weight_of_a_class_in_which_nobody_scored_goes_to_the_others() -> None:
+    weights = {CLASS: 1, OTHER_CLASS: 3, "always_on.gpu.h200": 96}
+    works = [*synthetic("a"), *_other("b", 1)]
+    found = score(cycle_inputs(works, configuration=Configuration(class_weights=weights)))
+    assert [miner(found, hotkey).share_ppb for hotkey in "ab"] == [250_000_000, 750_000_000]
+
+
+def test_a_cycle_in_which_nobody_scored_gives_no_weights() -> None:
+    found = score(cycle_inputs())
+    assert (found.uids, found.weights, found.miners) == ((), (), ())
+
+
+def test_a_burn_rate_goes_to_the_registered_burn_hotkeys() -> None:
+    configuration = Configuration(
+        class_weights={CLASS: 1}, burn_rate="0.6", burn_hotkeys=("b", "c", "nobody")
+    )
+    found = score(cycle_inputs(synthetic("a"), configuration=configuration))
+    assert by_uid(found) == {0: 65535, 1: 49151, 2: 49151}
+    assert miner(found, "b").burn_ppb == 300_000_000
+    assert miner(found, "a").share_ppb == 400_000_000
+
+
+def test_nothing_burns_while_no_burn_hotkey_is_registered() -> None:
+    configuration = Configuration(class_weights={CLASS: 1}, burn_rate="0.6", burn_hotkeys=("nobody",))
+    found = score(cycle_inputs(synthetic("a"), configuration=configuration))
+    assert by_uid(found) == {0: 65535}
+    assert found.burn_rate == "0"
+
+
+def test_the_burnt_part_is_set_though_nobody_scored() -> None:
+    configuration = Configuration(class_weights={CLASS: 1}, burn_rate="0.1", burn_hotkeys=("b",))
+    assert by_uid(score(cycle_inputs(configuration=configuration))) == {1: 65535}
+
+
+def test_all_of_it_may_burn() -> None:
+    configuration = Configuration(class_weights={CLASS: 1}, burn_rate="1", burn_hotkeys=("b",))
+    assert by_uid(score(cycle_inputs(synthetic("a"), configuration=configuration))) == {1: 65535}
+
+
+def test_a_uid_registered_anew_gets_nothing_of_the_old_hotkey_s_work() -> None:
+    neurons = (neuron(0, "stranger"), neuron(1, "b"))
+    found = score(cycle_inputs([*synthetic("a", many=9), *synthetic("b")], neurons=neurons))
+    assert by_uid(found) == {1: 65535}
+    assert miner(found, "a").dropped == "its hotkey is not registered any more"
+    assert class_score(found, "b").class_points == "1"
+
+
+def test_a_hotkey_that_got_another_uid_takes_its_work_along() -> None:
+    found = score(cycle_inputs(synthetic("a"), neurons=(neuron(7, "a"), neuron(0, "stranger"))))
+    assert by_uid(found) == {7: 65535}
+
+
+def test_a_validator_gives_itself_no_weight() -> None:
+    found = score(cycle_inputs([*synthetic("validator", many=9), *synthetic("a")]))
+    assert by_uid(found) == {0: 65535}
+    assert miner(found, "validator").dropped == "a validator's verdicts on itself prove nothing"
+
+
+def test_a_validator_that_is_a_burn_hotkey_burns_to_itself() -> None:
+    configuration = Configuration(class_weights={CLASS: 1}, burn_rate="0.5", burn_hotkeys=("validator",))
+    found = score(cycle_inputs(synthetic("a"), configuration=configuration))
+    assert by_uid(found) == {0: 65535, 3: 65535}
+
+
+@pytest.mark.parametrize("hotkey", ["a", "b"])
+def test_shares_of_a_miner_in_all_classes_sum_to_its_own(hotkey: str) -> None:
+    works = [*synthetic("a", many=3), *_other("a", 2), *synthetic("b", many=4), *_other("b", 1)]
+    found = miner(score(cycle_inputs(works, configuration=Configuration(class_weights=_TWO_CLASSES))), hotkey)
+    assert abs(sum(part.share_ppb for part in found.classes) - found.share_ppb) <= 1
