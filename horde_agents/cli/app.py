@@ -5,7 +5,7 @@ import sys
 import typer
 
 from horde_agents import __version__
-from horde_agents.cli import agents, demo, devchain, doctor, jobs, placement, pool
+from horde_agents.cli import agents, demo, devchain, doctor, jobs, placement, pool, score
 
 app = typer.Typer(
     name="horde",
@@ -20,6 +20,7 @@ app.add_typer(agents.executor, name="executor")
 app.add_typer(jobs.app, name="job")
 app.add_typer(placement.app, name="placement")
 app.add_typer(pool.app, name="pool")
+app.add_typer(score.app, name="score")
 app.add_typer(devchain.app, name="devchain")
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
@@ -53,8 +54,12 @@ def _mendable() -> tuple[type[Exception], ...]:
     from horde_agents.placement.orders import OrderRefused
     from horde_agents.protocol.signing import WalletUnreadable
     from horde_agents.runtime.settings import SettingsWrong
+    from horde_agents.scoring.inputs import InputsWrong
+    from horde_agents.scoring.result import ResultWrong
+    from horde_agents.scoring.tally import UnknownOutcome
     from horde_agents.store.engine import StoreUnusable
 
     ours = (demo.DemoFailed, devchain.DevchainRefused, OrderRefused)
     outside = (CoordinationAway, CoordinationDenied, FacilitatorFault, ChainFault)
-    return (SettingsWrong, StoreUnusable, WalletUnreadable, ClassesWrong, *outside, *ours)
+    scores = (score.ScoreMissing, InputsWrong, ResultWrong, UnknownOutcome)
+    return (SettingsWrong, StoreUnusable, WalletUnreadable, ClassesWrong, *outside, *scores, *ours)

@@ -49,6 +49,14 @@ class StoredVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class LogEnd:
+    """A place in the log: a row and all before it; id 0 is the place before all rows."""
+
+    id: int
+    chain_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChainCheck:
     """How many rows were read, and the first whose hash does not fit, if there is one."""
 
@@ -76,19 +84,31 @@ async def end_of_chain(connection: AsyncConnection) -> str:
     return str((await connection.execute(newest)).scalar_one_or_none() or "")
 
 
-async def end_of_cycle(connection: AsyncConnection, cycle: int) -> str:
-    """The hash of the newest row of a cycle: names everything in the log up to there. Empty without rows."""
+async def end_of_cycle(connection: AsyncConnection, cycle: int) -> LogEnd:
+    """The newest row of a cycle: what is scored ends there, whatever is appended meanwhile."""
     newest = (
-        select(verdicts.c.chain_sha256)
+        select(verdicts.c.id, verdicts.c.chain_sha256)
         .where(verdicts.c.cycle == cycle)
         .order_by(verdicts.c.id.desc())
         .limit(1)
     )
-    return str((await connection.execute(newest)).scalar_one_or_none() or "")
+    row = (await connection.execute(newest)).one_or_none()
+    return LogEnd(row.id, row.chain_sha256) if row else LogEnd(0, "")
 
 
-async def of_cycle(connection: AsyncConnection, cycle: int) -> AsyncIterator[Sequence[VerdictRow]]:
-    """The rows of a cycle as ``Tally.add`` takes them, some thousands at a time."""
+async def end_named(connection: AsyncConnection, chain_sha256: str) -> LogEnd | None:
+    """The row with this hash, or ``None``; the empty hash names the place before all rows."""
+    if not chain_sha256:
+        return LogEnd(0, "")
+    query = select(verdicts.c.id).where(verdicts.c.chain_sha256 == chain_sha256)
+    found = (await connection.execute(query)).scalar_one_or_none()
+    return LogEnd(found, chain_sha256) if found else None
+
+
+async def of_cycle(
+    connection: AsyncConnection, cycle: int, end: LogEnd
+) -> AsyncIterator[Sequence[VerdictRow]]:
+    """The rows of a cycle up to ``end`` as ``Tally.add`` takes them, some thousands at a time."""
     columns = (
         verdicts.c.miner_hotkey,
         verdicts.c.executor_class,
@@ -99,7 +119,8 @@ async def of_cycle(connection: AsyncConnection, cycle: int) -> AsyncIterator[Seq
         verdicts.c.run_us,
         verdicts.c.limit_us,
     )
-    result = await connection.stream(select(*columns).where(verdicts.c.cycle == cycle))
+    wanted = (verdicts.c.cycle == cycle) & (verdicts.c.id <= end.id)
+    result = await connection.stream(select(*columns).where(wanted))
     async for rows in result.partitions(_ROWS_AT_A_TIME):
         yield cast("Sequence[VerdictRow]", rows)
 

@@ -1,97 +1,130 @@
-"""Scores a cycle that is over: gathers its facts, stores them with what comes out, once."""
+"""Scores a cycle once: gathers its facts, decides, and stores both before anything goes to the chain."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from horde_agents.agents.validator.cycle_clock import CycleClock, Snapshot
-from horde_agents.clients.chain import ChainClient
-from horde_agents.runtime.clock import now
+from horde_agents.runtime import clock
 from horde_agents.runtime.logs import get_logger
 from horde_agents.scoring.configuration import Configuration
-from horde_agents.scoring.facts import Inputs, Measured, read_inputs
-from horde_agents.scoring.weights import Result, score
-from horde_agents.store import batches, cycle_scores, verdicts
+from horde_agents.scoring.facts import BatchCount, MinerWork, NeuronFact
+from horde_agents.scoring.inputs import Inputs
+from horde_agents.scoring.result import Result
+from horde_agents.scoring.tally import Tally
+from horde_agents.scoring.weights import score
+from horde_agents.store import cycle_scores, verdicts
 from horde_agents.store.cycle_scores import CycleScore
 from horde_agents.store.engine import Store
+from horde_agents.store.verdicts import LogEnd
+
+#: Fair share of capacity by hotkey, from the stakes of all that hold a permit.
+Shares: TypeAlias = Callable[[Mapping[str, int], Configuration], Mapping[str, Fraction]]
 
 _log = get_logger(__name__)
 
-#: Fair shares by hotkey, from stakes by hotkey.
-Shares = Callable[[Mapping[str, int], Configuration], Mapping[str, Fraction]]
+
+class Snapshots(Protocol):
+    """The metagraph as it was when a cycle started, kept since; ``cycle_clock`` has it."""
+
+    async def at_cycle(self, cycle: int) -> tuple[NeuronFact, ...] | None:
+        """The neurons, or ``None`` if the cycle has not started or nobody looked when it did."""
 
 
-@dataclass(slots=True)
+class Measurements(Protocol):
+    """What this validator's batches measured."""
+
+    async def counts(self, cycle: int) -> tuple[BatchCount, ...]:
+        """Executors by batch, miner and class; nothing if no batch fired in the cycle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Where and how fast cycles go by."""
+
+    netuid: int
+    length_blocks: int
+    block_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class ScoringRound:
-    """Everything that scoring needs, in one place."""
+    """Scores cycles for one validator."""
 
     store: Store
-    clock: CycleClock
-    chain: ChainClient
-    validator_hotkey: str
-    configuration: Callable[[], Configuration]
+    hotkey: str
+    pace: Pace
+    snapshots: Snapshots
+    measurements: Measurements
     shares: Shares
-    block_s: float
 
-    async def score(self, cycle: int) -> Result | None:
-        """The weights of a cycle; ``None`` when this validator did not see it begin.
+    async def score(self, cycle: int, configuration: Configuration) -> Result | None:
+        """The result for a cycle that is over; the stored one if it has been scored before.
 
-        A cycle is scored once: later calls compute from what was stored then.
+        ``None`` without the metagraph at its end: what a miner that left did must not be paid.
 
         Raises:
-            ChainFault: who is registered now could not be asked.
+            InputsWrong: the metagraph has two rows for one UID or hotkey.
+            UnknownOutcome: a newer version has written the log.
         """
-        snapshot = self.clock.snapshot(cycle)
-        if snapshot is None:
-            _log.warning("a cycle cannot be scored: its metagraph was not seen", cycle=cycle)
-            return None
         async with self.store.reading() as connection:
-            known = await cycle_scores.load(connection, cycle)
+            known = await cycle_scores.get(connection, cycle)
         if known is not None:
-            return score(_read(known))
-        registered = {neuron.uid: str(neuron.hotkey) for neuron in (await self.chain.metagraph()).neurons}
+            return Result.from_json(known.result_json)
+        inputs = await self._gather(cycle, configuration)
+        if inputs is None:
+            _log.warning("cycle is not scored: no metagraph of its end", cycle=cycle)
+            return None
+        made = await asyncio.to_thread(_scored, inputs)
+        kept = await self.store.writer.run(lambda connection: cycle_scores.put(connection, made))
+        result = Result.from_json(kept.result_json)
+        _log.info("cycle scored", cycle=cycle, miners=len(result.miners), uids=len(result.uids))
+        return result
 
-        async def unit(connection: AsyncConnection) -> CycleScore:
-            inputs = await self._inputs(connection, snapshot, registered)
-            result = score(inputs)
-            stored = CycleScore(cycle, inputs.as_json(), result.as_json(), now())
-            return await cycle_scores.put(connection, stored)
-
-        return score(_read(await self.store.writer.run(unit)))
-
-    async def _inputs(
-        self, connection: AsyncConnection, snapshot: Snapshot, registered: dict[int, str]
-    ) -> Inputs:
-        configuration = self.configuration()
-        cycle = self.clock.at(snapshot.cycle)
-        before = await batches.measured(connection, snapshot.cycle - 1)
-        shares = self.shares(snapshot.validators, configuration)
+    async def _gather(self, cycle: int, configuration: Configuration) -> Inputs | None:
+        neurons = await self.snapshots.at_cycle(cycle + 1)
+        if neurons is None:
+            return None
+        at_start = await self.snapshots.at_cycle(cycle)
+        async with self.store.reading() as connection:
+            end = await verdicts.end_of_cycle(connection, cycle)
+            work = await work_of(connection, cycle, end)
         return Inputs(
-            netuid=self.clock.netuid,
-            cycle=cycle.number,
-            cycle_blocks=cycle.length_blocks,
-            cycle_s=round(cycle.length_blocks * self.block_s),
-            validator_hotkey=self.validator_hotkey,
-            own_share=str(shares.get(self.validator_hotkey, Fraction(0))),
+            netuid=self.pace.netuid,
+            cycle=cycle,
+            length_blocks=self.pace.length_blocks,
+            block_us=self.pace.block_us,
+            validator_hotkey=self.hotkey,
+            share=self._share(at_start or neurons, configuration),
             configuration=configuration,
-            neurons=snapshot.neurons,
-            registered=registered,
-            tallies=tuple(await verdicts.tallies(connection, cycle.number)),
-            now=_facts(await batches.measured(connection, cycle.number)),
-            before=_facts(before),
-            measured_before=tuple(sorted(before)),
+            neurons=neurons,
+            work=work,
+            counts=await self.measurements.counts(cycle),
+            previous_counts=await self.measurements.counts(cycle - 1),
+            verdicts_sha256=end.chain_sha256,
         )
 
-
-def _facts(counts: Mapping[str, Mapping[str, int]]) -> tuple[Measured, ...]:
-    return tuple(
-        Measured(miner_hotkey=miner, executor_class=name, executors=count)
-        for miner in sorted(counts)
-        for name, count in sorted(counts[miner].items())
-    )
+    def _share(self, neurons: tuple[NeuronFact, ...], configuration: Configuration) -> str:
+        stakes_rao = {neuron.hotkey: neuron.stake_rao for neuron in neurons if neuron.permit}
+        share = self.shares(stakes_rao, configuration).get(self.hotkey, Fraction(0))
+        return f"{share.numerator}/{share.denominator}"
 
 
-def _read(stored: CycleScore) -> Inputs:
-    return read_inputs(stored.inputs_json)
+async def work_of(connection: AsyncConnection, cycle: int, end: LogEnd) -> tuple[MinerWork, ...]:
+    """The verdicts of a cycle up to ``end``, summed up as they are read.
+
+    Raises:
+        UnknownOutcome: a newer version has written the log.
+    """
+    tally = Tally()
+    async for rows in verdicts.of_cycle(connection, cycle, end):
+        tally.add(rows)
+    return tally.result()
+
+
+def _scored(inputs: Inputs) -> CycleScore:
+    """In a thread of its own, since a cycle with many users takes a while."""
+    return CycleScore(inputs.cycle, inputs.to_json(), score(inputs).to_json(), clock.now())

@@ -13,7 +13,7 @@ from horde_agents.scoring.tally import Tally, summed
 from horde_agents.store import verdicts
 from horde_agents.store.engine import Store
 from horde_agents.store.tables import verdicts as table
-from horde_agents.store.verdicts import ChainCheck, Verdict
+from horde_agents.store.verdicts import ChainCheck, LogEnd, Verdict
 from tests.contract.store.rows import AT
 
 
@@ -72,16 +72,31 @@ async def test_a_cycle_is_read_as_the_sums_of_its_own_verdicts(store: Store) -> 
     await _append(store, *rows)
     tally = Tally()
     async with store.reading() as connection:
-        async for chunk in verdicts.of_cycle(connection, 7):
-            tally.add(chunk)
         end = await verdicts.end_of_cycle(connection, 7)
+        async for chunk in verdicts.of_cycle(connection, 7, end):
+            tally.add(chunk)
         stored = await verdicts.page(connection, cycle=7)
     assert tally.rows == 20
     assert tally.result() == summed(row.work for row in rows[:20])
     passed = {Outcome.PASSED: 10}
     users = (UserWork("user", passed, passed_us=2 + 4 + 6 + 8 + 10 * 5, ended_us=0),)
     assert tally.result() == (MinerWork("miner", "always_on.test", (BatchWork("batch", passed),), users),)
-    assert end == stored[-1].chain_sha256
+    assert end == LogEnd(stored[-1].id, stored[-1].chain_sha256)
+
+
+async def test_verdicts_appended_after_the_end_was_taken_are_not_read(store: Store) -> None:
+    await _append(store, _verdict(1), _verdict(2))
+    async with store.reading() as connection:
+        end = await verdicts.end_of_cycle(connection, 7)
+    await _append(store, _verdict(3))
+    tally = Tally()
+    async with store.reading() as connection:
+        async for chunk in verdicts.of_cycle(connection, 7, end):
+            tally.add(chunk)
+        assert await verdicts.end_named(connection, end.chain_sha256) == end
+        assert await verdicts.end_named(connection, "ab" * 32) is None
+        assert await verdicts.end_of_cycle(connection, 6) == await verdicts.end_named(connection, "")
+    assert tally.rows == 2
 
 
 async def test_the_chain_of_an_untouched_log_holds(store: Store) -> None:
