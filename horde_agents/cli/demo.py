@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from horde_agents.cli import placement
+from horde_agents.cli import cycles_demo, placement
 from horde_agents.cli.cluster import GPU_CLASS, ClusterHorde, ClusterPlan, ProgramMissing, cluster_horde
 from horde_agents.cli.embedded import EmbeddedFailed, EmbeddedHorde, embedded_horde
 from horde_agents.cli.jobs import print_job
@@ -39,6 +39,10 @@ def demo(
     cluster: Annotated[
         bool, typer.Option("--cluster", help="Executors on a real Nomad, placement in a real Consul.")
     ] = False,
+    cycles: Annotated[
+        int,
+        typer.Option(min=0, help="Validators score and weigh miners, one of which cheats, so many cycles."),
+    ] = 0,
     keep: Annotated[bool, typer.Option(help="Leave databases, keys and logs in their folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the finished job as JSON.")] = False,
 ) -> None:
@@ -46,6 +50,9 @@ def demo(
     folder = Path(tempfile.mkdtemp(prefix="horde-demo-"))
     begun = time.monotonic()
     try:
+        if cycles:
+            _show_cycles(folder, cycles)
+            return
         with ExitStack() as stack:
             horde, running = _started(folder, stack, cluster=cluster)
             typer.echo(f"{_what_runs(running)} are ready ({time.monotonic() - begun:.1f} s)", err=True)
@@ -70,6 +77,25 @@ def demo(
         typer.echo(
             f"\nDone in {time.monotonic() - begun:.1f} s: the job is completed and nothing is left running."
         )
+
+
+def _show_cycles(folder: Path, cycles: int) -> None:
+    begun = time.monotonic()
+
+    def tell(line: str) -> None:
+        typer.echo(f"{time.monotonic() - begun:5.0f} s  {line}", err=True)
+
+    tell("starting the devchain, two validators and three miners, one of which makes its answers up")
+    with cycles_demo.cycles_horde(folder) as horde:
+        tell(f"ready; a cycle is {cycles_demo.CYCLE_BLOCKS} blocks of {cycles_demo.BLOCK_S:g} s")
+        found = cycles_demo.wait_for_weights(horde, cycles, tell)
+        cycles_demo.show(horde, found)
+        if not cycles_demo.cheat_has_lost(horde, found):
+            raise DemoFailed("the miner that cheats has got weight")
+    _check_nothing_left(folder)
+    typer.echo(
+        f"\nDone in {time.monotonic() - begun:.0f} s: the weights are on the chain, the cheat has none."
+    )
 
 
 def _started(folder: Path, stack: ExitStack, *, cluster: bool) -> tuple[EmbeddedHorde, ClusterHorde | None]:

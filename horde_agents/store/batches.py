@@ -124,21 +124,10 @@ async def jobs_of(connection: AsyncConnection, batch_uuid: str) -> list[BatchJob
     return [_job(row) for row in await connection.execute(query.order_by(batch_jobs.c.attempt_uuid))]
 
 
-async def measured(connection: AsyncConnection, cycle: int) -> dict[str, dict[str, int]]:
-    """Executors by class, by miner, as the cycle's batch measured them; a miner with none is listed, too.
-
-    Empty when the validator measured nobody in that cycle.
-    """
-    query = (
-        select(batches.c.details_json)
-        .where((batches.c.cycle == cycle) & (batches.c.purpose == Purpose.BATCH.value))
-        .where(batches.c.state == BatchState.ENDED.value)
-        .order_by(batches.c.id.desc())
-        .limit(1)
-    )
-    text = (await connection.execute(query)).scalar_one_or_none()
-    counts: dict[str, dict[str, int]] = json.loads(text).get("measured", {}) if text else {}
-    return counts
+async def measured(connection: AsyncConnection, cycle: int) -> list[Batch]:
+    """The cycle's batches that measured whole miners and are over; ``details`` has what they measured."""
+    found = await of_cycle(connection, cycle)
+    return [batch for batch in found if batch.purpose is Purpose.BATCH and batch.state is BatchState.ENDED]
 
 
 async def use_excuse(connection: AsyncConnection, batch_uuid: str, job_uuid: str, miner_hotkey: str) -> bool:

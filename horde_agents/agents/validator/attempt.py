@@ -45,7 +45,7 @@ from horde_agents.receipts.ledger import Receipt
 from horde_agents.receipts.payloads import JobFinished, JobStarted, ReceiptType, payload_object
 from horde_agents.runtime.clock import monotonic_s, now
 from horde_agents.runtime.logs import get_logger
-from horde_agents.scoring.facts import Outcome
+from horde_agents.scoring.facts import MAX_RUN_US, Outcome, Work
 from horde_agents.store.attempts import StoredAttempt
 from horde_agents.store.outbox import Kept
 from horde_agents.store.verdicts import Verdict
@@ -293,26 +293,25 @@ class Attempt:
         if not self.live.is_organic or self.miner.hotkey == TRUSTED_MINER_HOTKEY:
             return None
         outcome, why = organic_outcome(self.record.history[-1], is_excused=self.is_excused)
-        return Verdict(
+        work = Work(
             attempt_uuid=self.key.uuid,
-            job_uuid=self.live.uuid,
-            cycle=self.parts.cycle_number(),
             is_organic=True,
+            batch_uuid="",
             miner_hotkey=self.miner.hotkey,
             executor_class=self.live.request.executor_class,
-            outcome=outcome,
-            ended_at=at,
             user_hotkey=self.live.request.signature.signatory,
-            why=why,
+            outcome=outcome,
             run_us=self.proven_us if outcome is Outcome.HORDE_ENDED else self._run_us(),
-            limit_us=self.live.plan.limits.value_s * _US_PER_S,
+            limit_us=min(self.live.plan.limits.value_s * _US_PER_S, MAX_RUN_US),
         )
+        return Verdict(work, self.live.uuid, self.parts.cycle_number(), why, at)
 
     def _run_us(self) -> int:
         """How long the job ran by this validator's own clock, from its payload to its last report."""
         if self.ran_from_s is None:
             return 0
-        return max(round((self.over_at_s - self.ran_from_s) * _US_PER_S), 0)
+        run_us = round((self.over_at_s - self.ran_from_s) * _US_PER_S)
+        return min(max(run_us, 0), MAX_RUN_US)
 
     def _remember(self, *, excused: bool) -> None:
         """What the attempt says about its miner, for routing."""

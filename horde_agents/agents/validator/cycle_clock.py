@@ -5,8 +5,7 @@ A chain that stalls, goes back or runs ahead of the clock is noticed and not fol
 
 import asyncio
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final, NoReturn
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from horde_agents.clients.chain import ChainClient, ChainFault, Metagraph
 from horde_agents.runtime.clock import monotonic_s
 from horde_agents.runtime.logs import get_logger
-from horde_agents.scoring.cycles import Cycle, cycle_at, cycle_of
+from horde_agents.scoring.cycles import Cycle, cycle_number, cycle_of
 from horde_agents.scoring.facts import NeuronFact
 from horde_agents.store import facts
 from horde_agents.store.engine import Store
@@ -97,11 +96,16 @@ class CycleClock:
 
     def at(self, number: int) -> Cycle:
         """The cycle of a number."""
-        return cycle_at(number, self.netuid, self.cycle_blocks)
+        return cycle_number(number, self.netuid, self.cycle_blocks)
 
     def snapshot(self, number: int) -> Snapshot | None:
         """The subnet at a cycle's first block, if this validator was there in time."""
         return self._snapshots.get(number)
+
+    async def at_cycle(self, cycle: int) -> tuple[NeuronFact, ...] | None:
+        """The neurons of a cycle's first block, for scoring."""
+        known = self._snapshots.get(cycle)
+        return known.neurons if known else None
 
     async def until_block(self, block: int) -> None:
         """Wait until a block is settled."""
@@ -197,7 +201,7 @@ def _facts_of(metagraph: Metagraph) -> tuple[NeuronFact, ...]:
 
 
 def _text(snapshot: Snapshot) -> str:
-    rows: Sequence[object] = [fact.model_dump() for fact in snapshot.neurons]
+    rows = [asdict(fact) for fact in snapshot.neurons]
     value = {
         "cycle": snapshot.cycle,
         "block": snapshot.block,
@@ -209,5 +213,5 @@ def _text(snapshot: Snapshot) -> str:
 
 def _read(text: str) -> Snapshot:
     value = json.loads(text)
-    neurons = tuple(NeuronFact.model_validate(row) for row in value["neurons"])
+    neurons = tuple(NeuronFact(**row) for row in value["neurons"])
     return Snapshot(value["cycle"], value["block"], bytes.fromhex(value["seed"]), neurons)

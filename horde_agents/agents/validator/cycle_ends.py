@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from horde_agents.agents.validator.cycle_clock import CycleClock
-from horde_agents.clients.chain import ChainFault
-from horde_agents.runtime.logs import get_logger
-from horde_agents.scoring.weights import Result
+from horde_agents.agents.validator.scoring_round import ScoringRound
+from horde_agents.scoring.configuration import Configuration
+from horde_agents.scoring.result import Result
 
 #: Blocks into the next cycle before one is scored: its last verdicts are in by then.
 _MARGIN_PART: Final = 20
-
-_log = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -20,7 +18,8 @@ class CycleEnds:
     """The loop; a cycle that an earlier process scored is handed over again, which changes nothing."""
 
     clock: CycleClock
-    score: Callable[[int], Awaitable[Result | None]]
+    scoring: ScoringRound
+    configuration: Callable[[], Configuration]
     hand_over: Callable[[Result], Awaitable[None]]
 
     async def serve(self) -> NoReturn:
@@ -31,17 +30,10 @@ class CycleEnds:
             cycle = self.clock.at(ended)
             margin = max(cycle.length_blocks // _MARGIN_PART, 1)
             await self.clock.until_block(cycle.end_block + margin)
-            if await self._end(ended):
-                ended += 1
+            await self._end(ended)
+            ended += 1
 
-    async def _end(self, cycle: int) -> bool:
-        try:
-            result = await self.score(cycle)
-        except ChainFault as error:
-            _log.warning("scoring waits for the chain", cycle=cycle, why=str(error))
-            await self.clock.until_block((self.clock.block() or 0) + 1)
-            return False
+    async def _end(self, cycle: int) -> None:
+        result = await self.scoring.score(cycle, self.configuration())
         if result is not None:
-            _log.info("cycle scored", cycle=cycle, miners=len(result.weights))
             await self.hand_over(result)
-        return True

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from horde_agents.agents.validator.cycle_clock import CycleClock
 from horde_agents.agents.validator.cycle_ends import CycleEnds
 from horde_agents.agents.validator.parts import Parts
 from horde_agents.agents.validator.polls import Polls
-from horde_agents.agents.validator.scoring_round import ScoringRound
+from horde_agents.agents.validator.scoring_round import Pace, ScoringRound
 from horde_agents.agents.validator.synthetic.kinds import SyntheticKind, load_kind
+from horde_agents.agents.validator.synthetic.measured import MeasuredCounts
 from horde_agents.agents.validator.synthetic.service import Synthetic
 from horde_agents.agents.validator.weights.setter import WeightSetter
 from horde_agents.clients.chain import BittensorChain
@@ -16,6 +18,8 @@ from horde_agents.clients.chain_weights import BittensorWeights
 from horde_agents.runtime.supervisor import Supervisor
 from horde_agents.scoring.configuration import Configuration
 from horde_agents.scoring.shares import configured_shares
+
+_US_PER_S: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,9 @@ async def build_cycles(parts: Parts, polls: Polls, chain: BittensorChain) -> Cyc
     parts.cycle_number = clock.cycle_number
     configuration = _fixed(Configuration())
     synthetic = Synthetic(parts, clock, polls, configuration, _kinds(parts), settings.block_s)
-    scoring = ScoringRound(
-        parts.store, clock, chain, parts.signer.hotkey, configuration, configured_shares, settings.block_s
-    )
+    pace = Pace(settings.netuid, settings.cycle_blocks, round(settings.block_s * _US_PER_S))
+    counts = MeasuredCounts(parts.store)
+    scoring = ScoringRound(parts.store, parts.signer.hotkey, pace, clock, counts, configured_shares)
     setter = WeightSetter(
         BittensorWeights(chain),
         parts.store,
@@ -59,7 +63,7 @@ async def build_cycles(parts: Parts, polls: Polls, chain: BittensorChain) -> Cyc
         settings.weights_scheme,
         settings.weights_poll_s,
     )
-    return Cycles(clock, synthetic, setter, CycleEnds(clock, scoring.score, setter.put))
+    return Cycles(clock, synthetic, setter, CycleEnds(clock, scoring, configuration, setter.put))
 
 
 def _fixed(configuration: Configuration) -> Callable[[], Configuration]:

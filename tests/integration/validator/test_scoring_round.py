@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from click.testing import Result as Ran
 from sqlalchemy import update
 from typer.testing import CliRunner
+from typer.testing import Result as Ran
 
 from horde_agents.agents.validator.scoring_round import Pace, ScoringRound
 from horde_agents.cli.app import app
@@ -144,7 +144,7 @@ async def test_a_validator_without_permit_has_no_allowance(store: Store) -> None
 
 
 async def test_the_cycle_before_is_compared_for_the_bonus(store: Store) -> None:
-    counts = {
+    counts: dict[int, tuple[BatchCount, ...]] = {
         4: (BatchCount("b-4", 1, "miner-a", _CLASS, 8), BatchCount("b-4", 1, "miner-b", _CLASS, 2)),
         5: (BatchCount("b-5", 9, "miner-a", _CLASS, 2), BatchCount("b-5", 9, "miner-b", _CLASS, 8)),
     }
@@ -168,7 +168,7 @@ async def test_a_metagraph_that_lists_a_uid_twice_is_refused_and_nothing_stored(
 async def _run(url: str, monkeypatch: pytest.MonkeyPatch, *words: str) -> Ran:
     monkeypatch.setenv("HORDE_VALIDATOR_DATABASE_URL", url)
     monkeypatch.setenv("HORDE_VALIDATOR_HOTKEY_FILE", "none")
-    return await asyncio.to_thread(CliRunner().invoke, app, ["score", *words])
+    return await asyncio.to_thread(lambda: CliRunner().invoke(app, ["score", *words]))
 
 
 async def test_a_stored_score_is_explained_and_listed(

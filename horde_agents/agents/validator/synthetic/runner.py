@@ -26,7 +26,7 @@ from horde_agents.jobs.lifecycle import Job
 from horde_agents.receipts.payloads import JobStarted
 from horde_agents.runtime.clock import monotonic_s, now
 from horde_agents.runtime.logs import get_logger
-from horde_agents.scoring.facts import Outcome
+from horde_agents.scoring.facts import MAX_RUN_US, Outcome, Work
 from horde_agents.store import batches, verdicts
 from horde_agents.store.batches import Batch, BatchJob, BatchState
 from horde_agents.store.verdicts import Verdict
@@ -201,20 +201,18 @@ class BatchRun:
         await verdicts.append(connection, self._verdict(seated, finding))
 
     def _verdict(self, seated: Seated, finding: Finding) -> Verdict:
-        return Verdict(
+        work = Work(
             attempt_uuid=seated.attempt.key.uuid,
-            job_uuid=self.batch.uuid,
-            cycle=self.batch.cycle,
             is_organic=False,
+            batch_uuid=self.batch.uuid,
             miner_hotkey=seated.miner.hotkey,
             executor_class=seated.executor_class,
+            user_hotkey="",
             outcome=finding.outcome,
-            ended_at=now(),
-            batch_uuid=self.batch.uuid,
-            why=finding.why,
-            run_us=seated.took_us,
+            run_us=min(seated.took_us, MAX_RUN_US),
             limit_us=seated.attempt.live.plan.limits.running_s * _US_PER_S,
         )
+        return Verdict(work, self.batch.uuid, self.batch.cycle, finding.why, now())
 
     def _measured(self) -> dict[str, dict[str, int]]:
         """Executors that each miner has been seen to have: those that passed or were excused.

@@ -30,7 +30,7 @@ from horde_agents.runtime.clock import now
 from horde_agents.runtime.logs import get_logger
 from horde_agents.scoring.configuration import Configuration
 from horde_agents.scoring.cycles import Cycle, seats
-from horde_agents.scoring.facts import Outcome
+from horde_agents.scoring.facts import Outcome, Work
 from horde_agents.store import attempts, batches, verdicts
 from horde_agents.store.batches import Batch, BatchJob, BatchState, Purpose
 from horde_agents.store.verdicts import Verdict
@@ -94,7 +94,9 @@ class Synthetic:
     def _drawn(self, cycle: Cycle, snapshot: Snapshot) -> list[Batch]:
         """The instants of a cycle; nobody but this validator knows them."""
         hotkey, pace, at_block = self.parts.signer.hotkey, self._pace(), self.clock.block() or 0
-        own = [seat for seat in seats(cycle, snapshot.validators, snapshot.seed) if seat.hotkey == hotkey]
+        own = [
+            seat for seat in seats(snapshot.validators, snapshot.seed.hex(), cycle) if seat.hotkey == hotkey
+        ]
         self.trouble = (
             "" if own else f"cycle {cycle.number} has no seat for this validator: is its permit gone?"
         )
@@ -177,7 +179,7 @@ class Synthetic:
         share = tested_share(
             Fraction(self.configuration().synthetic_share),
             cycle.length_blocks * self.block_s,
-            len(seats(cycle, snapshot.validators, snapshot.seed)) if snapshot else 1,
+            len(seats(snapshot.validators, snapshot.seed.hex(), cycle)) if snapshot else 1,
             job_s,
         )
         return shuffled(sampled(offered, share, rng), rng)
@@ -207,19 +209,18 @@ class Synthetic:
 async def _abandon(connection: AsyncConnection, batch: Batch, job: BatchJob, why: str) -> None:
     ended_at = now()
     await batches.judge(connection, job.attempt_uuid, Outcome.NOT_RUN.value, why, 0)
-    verdict = Verdict(
+    work = Work(
         attempt_uuid=job.attempt_uuid,
-        job_uuid=batch.uuid,
-        cycle=batch.cycle,
         is_organic=False,
+        batch_uuid=batch.uuid,
         miner_hotkey=job.miner_hotkey,
         executor_class=job.executor_class,
+        user_hotkey="",
         outcome=Outcome.NOT_RUN,
-        ended_at=ended_at,
-        batch_uuid=batch.uuid,
-        why=why,
+        run_us=0,
+        limit_us=0,
     )
-    await verdicts.append(connection, verdict)
+    await verdicts.append(connection, Verdict(work, batch.uuid, batch.cycle, why, ended_at))
     if await attempts.load(connection, job.attempt_uuid) is not None:
         event = HordeFailed(Role.VALIDATOR, HordeFaultReason.UNHANDLED_EXCEPTION, why)
         await attempts.record(connection, job.attempt_uuid, event, ended_at)

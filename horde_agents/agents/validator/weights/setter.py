@@ -11,7 +11,7 @@ from horde_agents.clients.chain import ChainFault, ChainRefused
 from horde_agents.clients.chain_weights import Salted, Terms, WeightsClient
 from horde_agents.runtime.clock import now
 from horde_agents.runtime.logs import get_logger
-from horde_agents.scoring.weights import Result
+from horde_agents.scoring.result import Result
 from horde_agents.store import weight_settings
 from horde_agents.store.engine import Store
 from horde_agents.store.weight_settings import OPEN, WeightMode, WeightSetting, WeightState
@@ -36,18 +36,17 @@ class WeightSetter:
 
     async def put(self, result: Result) -> None:
         """Store a cycle's weights; they go out from there, once, and are never computed again."""
-        uids = tuple(sorted(result.weights))
         salt = tuple(secrets.randbelow(1 << 16) for _ in range(_SALT_LENGTH))
         setting = WeightSetting(
             cycle=result.cycle,
             netuid=self.netuid,
-            uids=uids,
-            values=tuple(result.weights[uid] for uid in uids),
+            uids=result.uids,
+            values=result.weights,
             stored_at=now(),
             mode=self.scheme,
             salt=salt if self.scheme is WeightMode.SALTED else (),
         )
-        if uids:
+        if result.uids:
             await self.store.writer.run(lambda connection: weight_settings.add(connection, setting))
 
     async def serve(self) -> NoReturn:
