@@ -47,6 +47,14 @@ def frame_of(signer: Signer, body: Mapping[str, Any], uuid: str | None = None) -
     return forwarded_frame(uuid or str(uuid4()), body, read_create_job(body), signature.as_wire())
 
 
+def whole_job_frame(signer: Signer, uuid: str | None = None, **changes: Any) -> dict[str, Any]:  # noqa: ANN401
+    """The HordeJobRequest of a request whose user signed the whole body now (extension ``waiting/1``)."""
+    body = job_body(**changes)
+    signature = sign_payload(signer, full_request_payload(body), time.time_ns(), Scope.FULL_REQUEST)
+    kind = {"type": "job.new", "message_type": "HordeJobRequest"}
+    return {**kind, "uuid": uuid or str(uuid4()), "body": body, "signature": signature.as_wire()}
+
+
 def resigned(signer: Signer, frame: Mapping[str, Any]) -> dict[str, Any]:
     """``frame`` with a signature over what it says now, sensible or not."""
     payload = signed_fields_payload(view_of_forwarded(frame))

@@ -110,7 +110,7 @@ class WaitingRoom:
                 async with asyncio.timeout(min(left_s, _LOOK_S) if left_s > 0 else _LOOK_S):
                     await place.bell.wait()
             except TimeoutError:
-                if self._places[0] is place:
+                if self._places[0] is place and now() < place.until:
                     self.capacity_changed()
         return False
 
