@@ -161,6 +161,31 @@ async def end_lease(connection: AsyncConnection, attempt_uuid: str, at: datetime
     await connection.execute(_END_LEASE, {"wanted": attempt_uuid, "at": at})
 
 
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """A slot that a validator had, or still has, for an attempt."""
+
+    attempt_uuid: str
+    validator_hotkey: str
+    executor_class: str
+    taken_at: datetime
+    ended_at: datetime | None
+
+
+async def leased_since(connection: AsyncConnection, since: datetime) -> list[Leased]:
+    """The leases that are open or ended after ``since``, in the order they were taken."""
+    query = (
+        select(attempts.c.validator_hotkey, attempts.c.executor_class, leases)
+        .join(leases, leases.c.attempt_uuid == attempts.c.uuid)
+        .where(leases.c.open_slot_id.is_not(None) | (leases.c.ended_at >= since))
+        .order_by(attempts.c.id)
+    )
+    return [
+        Leased(row.attempt_uuid, row.validator_hotkey, row.executor_class, row.taken_at, row.ended_at)
+        for row in await connection.execute(query)
+    ]
+
+
 def _attempt(row: Row[Any]) -> StoredAttempt:
     values = {name: getattr(row, name) for name in StoredAttempt.__slots__}
     return StoredAttempt(**values | {"state": JobState(row.state)})

@@ -97,11 +97,12 @@ async def running_miner(settings: MinerSettings) -> AsyncIterator[RunningMiner]:
         door = ValidatorDoor(parts, validators, attempts, offers, lambda: offers.draining)
         await validators.load()
         await parts.book.load()
+        await parts.shares.load(store, clock.now())
         await attempts.resume(executors_may_return=pool.outlives_miner)
 
         executor_port, refused = await _serve_executors(stack, parts, pool, attempts)
         public = web.Application()
-        public.add_routes([web.get(PATH, door.connected), *public_routes(parts.book)])
+        public.add_routes([web.get(PATH, door.connected), *public_routes(parts.book, parts.shares)])
         port = await stack.enter_async_context(listening(public, settings.host, settings.port))
         stack.push_async_callback(door.close_all)
         chain_check = watch_chain(parts, validators, port)

@@ -134,6 +134,7 @@ class Attempts:
             self.parts.book.filed(started)
         _log.info("attempt accepted", job=uuid, peer=hotkey, slot=attempt.slot_id)
         self.parts.lease_changed(attempt.slot_id, uuid)
+        self.parts.shares.began(uuid, hotkey, kind, at)
         await session.send(attempt.told[0])
         await self._to_executor(attempt, render(offer))
         self.parts.supervisor.spawn(f"deadline {uuid}", self._end_late(attempt, budget_s))
@@ -260,6 +261,7 @@ class Attempts:
             await attempt.executor.send(render(HordeAck(job_uuid=attempt.uuid)))
         self.parts.slots.release(attempt.slot_id)
         self.parts.lease_changed(attempt.slot_id, "")
+        self.parts.shares.ended(attempt.uuid, clock.now())
         self._open.pop(attempt.uuid, None)
         attempt.over.set()
 

@@ -52,8 +52,7 @@ async def _look(
         own = metagraph.find(parts.signer.hotkey)
         parts.facts.uid = own.uid if own else None
         parts.facts.block_number = metagraph.block_number
-        parts.facts.validator_stakes = metagraph.validators()
-        await validators.replace(frozenset(metagraph.validators()))
+        await validators.replace(metagraph.validators())
         if axon is not None and await chain.serve_axon(*axon):
             _log.info("axon served", ip=axon[0], port=axon[1])
     except ChainFault as error:

@@ -22,7 +22,9 @@ from horde_agents.protocol.validator_miner import (
 )
 from horde_agents.receipts.ledger import Receipt
 from horde_agents.receipts.payloads import JobStarted, ReceiptType, ReceiptWrong
+from horde_agents.runtime import clock
 from horde_agents.runtime.logs import get_logger
+from horde_agents.scoring.share_claims import ShareClaim
 
 _log = get_logger(__name__)
 
@@ -42,11 +44,16 @@ class Asking(Protocol):
 
 class _Declined(Exception):
     def __init__(
-        self, reason: RejectionReason, message: str, receipts: list[SignedReceipt] | None = None
+        self,
+        reason: RejectionReason,
+        message: str,
+        receipts: list[SignedReceipt] | None = None,
+        claim: ShareClaim | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
         self.receipts = receipts or []
+        self.claim = claim
 
 
 @dataclass(slots=True)
@@ -125,6 +132,7 @@ class Offers:
         open_now = len(self.attempts.of_validator(asking.validator_hotkey))
         if open_now >= self.parts.settings.max_open_attempts:
             raise _Declined(RejectionReason.BUSY, f"this validator has {open_now} attempts open here")
+        self._refuse_beyond_share(asking.validator_hotkey, offer, started)
         link = await self._executor_for(offer, started)
         try:
             await self.attempts.accept(offer, started, asking, link)
@@ -144,7 +152,18 @@ class Offers:
             self.parts.slots.release(link.slot_id)
             why = f"no executor of class {offer.executor_class}: {not_ready}"
         assert isinstance(started.payload, JobStarted)
+        self.parts.shares.turned_away(started, offer.executor_class, clock.now())
         raise _Declined(RejectionReason.BUSY, why, self.parts.book.excuses(started.payload))
+
+    def _refuse_beyond_share(self, hotkey: str, offer: V0InitialJobRequest, started: Receipt) -> None:
+        """Keep the free slots for validators that have had less for their share and were turned away."""
+        kind = offer.executor_class
+        claim = self.parts.shares.claim_against(hotkey, kind, self.parts.slots.count(kind), clock.now())
+        if claim is not None:
+            assert isinstance(started.payload, JobStarted)
+            excuses = self.parts.book.excuses(started.payload)
+            why = f"free executors of class {kind} are for validators that have had less for their share"
+            raise _Declined(RejectionReason.BUSY, why, excuses, claim)
 
     def _checked(self, asking: Asking, offer: V0InitialJobRequest, value: dict[str, Any]) -> Receipt:
         """The offer's started receipt, countersigned; an offer without a right one is not served."""
@@ -178,4 +197,6 @@ class Offers:
         decline = V0DeclineJobRequest(
             job_uuid=offer.job_uuid, message=str(declined), reason=declined.reason, receipts=declined.receipts
         )
+        if declined.claim is not None and Extension.SHARES in asking.extensions:
+            decline.context = declined.claim.model_dump(mode="json")
         await asking.send(render(decline))

@@ -9,6 +9,7 @@ from horde_agents.agents.miner.placed.metrics import PlacementMetrics
 from horde_agents.agents.miner.placed.shared import SharedPlacement
 from horde_agents.agents.miner.receipt_book import ReceiptBook
 from horde_agents.agents.miner.settings import MinerSettings
+from horde_agents.agents.miner.shares import Shares
 from horde_agents.agents.miner.slots import Slots
 from horde_agents.protocol.signing import Signer
 from horde_agents.runtime.supervisor import Supervisor
@@ -55,6 +56,10 @@ class MinerParts:
     metrics: MinerMetrics = field(default_factory=MinerMetrics)
     facts: ChainFacts = field(default_factory=ChainFacts)
     shared: SharedPlacement | None = None
+    shares: Shares = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shares = Shares(self.settings, self.facts)
 
     def main_hotkey(self) -> str:
         """The horde's main hotkey; a miner on its own is its own."""

@@ -7,12 +7,14 @@ from aiohttp import web
 
 from horde_agents import __version__
 from horde_agents.agents.miner.receipt_book import ReceiptBook
+from horde_agents.agents.miner.shares import Shares
 from horde_agents.receipts.pages import slice_for
+from horde_agents.runtime import clock
 
 _PAGE: Final = re.compile(r"^\d{1,12}$")
 
 
-def public_routes(book: ReceiptBook) -> list[web.RouteDef]:
+def public_routes(book: ReceiptBook, shares: Shares) -> list[web.RouteDef]:
     """The routes."""
 
     async def version(_request: web.Request) -> web.Response:
@@ -28,8 +30,12 @@ def public_routes(book: ReceiptBook) -> list[web.RouteDef]:
             raise web.HTTPNotFound(text="no receipts on this page\n")
         return _sliced(content, request)
 
+    async def shown_shares(_request: web.Request) -> web.Response:
+        return web.json_response(shares.shown(clock.now()))
+
     return [
         web.get("/", reachable),
+        web.get("/shares", shown_shares),
         web.get("/version", version),
         web.get("/admin/login/", reachable),
         web.get("/receipts/{page}.jsonl", receipts),

@@ -147,6 +147,16 @@ class MinerSettings(AgentSettings):
     max_open_attempts: int = Field(
         default=64, gt=0, description="Attempts one validator may have open at once."
     )
+    share_window_s: float = Field(
+        default=14_400.0,
+        ge=60,
+        description="Seconds over which validators' use is compared with their stake.",
+    )
+    share_patience_s: float = Field(
+        default=15.0,
+        ge=0,
+        description="Seconds a freed slot is kept for a validator below its share that was turned away.",
+    )
     drain_s: float = Field(default=30.0, ge=0, description="Seconds running jobs get after SIGTERM.")
     class_file: Path | None = Field(
         default=None, description="TOML file of executor classes besides those that come with Horde."

@@ -33,6 +33,14 @@ class ExecutorLink(Protocol):
         """Hand a frame over; a link that broke meanwhile says nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class SlotCount:
+    """How many slots there are for a class, and how many are free, those about to connect included."""
+
+    all: int
+    free: int
+
+
 @dataclass(slots=True)
 class Slots:
     """Idle and working executors by slot; a slot has one live link.
@@ -124,6 +132,11 @@ class Slots:
     def serves(self, asked: str) -> bool:
         """Whether there are slots for jobs of the class ``asked``."""
         return any(_serves(name, asked) for name in self.expected.values())
+
+    def count(self, asked: str) -> SlotCount:
+        """The slots for jobs of the class ``asked``."""
+        serving = [slot_id for slot_id, name in self.expected.items() if _serves(name, asked)]
+        return SlotCount(len(serving), sum(slot_id not in self._busy for slot_id in serving))
 
     def counts(self) -> tuple[int, int]:
         """How many are idle, how many busy."""

@@ -1,6 +1,7 @@
 """Which validators the miner serves: those with a permit on the chain, and those its operator names."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,17 +23,22 @@ class Validators:
     _from_chain: frozenset[str] = field(default_factory=frozenset)
 
     async def load(self) -> None:
-        """Take up the list stored last."""
+        """Take up the list stored last; one of an earlier version has no stakes."""
         async with self.parts.store.reading() as connection:
             text = await facts.get(connection, _FACT)
-        self._from_chain = frozenset(json.loads(text)) if text else frozenset()
+        known = json.loads(text) if text else {}
+        self._from_chain = frozenset(known)
+        if isinstance(known, dict):
+            self.parts.facts.validator_stakes = known
 
-    async def replace(self, hotkeys: frozenset[str]) -> None:
-        """Write the chain's present list."""
-        self._from_chain = hotkeys
+    async def replace(self, stakes_rao: Mapping[str, int]) -> None:
+        """Write the chain's present list, with the stakes by which they share."""
+        self._from_chain = frozenset(stakes_rao)
+        self.parts.facts.validator_stakes = stakes_rao
+        text = json.dumps(stakes_rao, sort_keys=True)
 
         async def store(connection: AsyncConnection) -> None:
-            await facts.put(connection, _FACT, json.dumps(sorted(hotkeys)))
+            await facts.put(connection, _FACT, text)
 
         await self.parts.store.writer.run(store)
 
