@@ -315,6 +315,27 @@ prompt_sets = Table(
     Column("made_at", Instant, nullable=False),
 )
 
+#: A completed job that was run again elsewhere, why, and what the comparison came to.
+cross_checks = Table(
+    "cross_checks",
+    metadata,
+    _row_id(),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("job_uuid", Name(36), nullable=False),
+    Column("reason", String(16), nullable=False),
+    Column("executor_class", String(64), nullable=False),
+    Column("miner_hotkey", String(64), nullable=False),
+    Column("reporter_hotkey", String(64), nullable=False, default=""),
+    Column("state", String(16), nullable=False, index=True),
+    Column("loser_hotkey", String(64), nullable=False, default=""),
+    Column("evidence_json", Text, nullable=False, default="{}"),
+    Column("begun_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Index("ix_cross_checks_miner_hotkey", "miner_hotkey"),
+    Index("ix_cross_checks_loser_hotkey", "loser_hotkey"),
+    Index("ix_cross_checks_reporter_hotkey", "reporter_hotkey"),
+)
+
 #: What a cycle was scored from and what came out; both texts are canonical JSON.
 cycle_scores = Table(
     "cycle_scores",

@@ -109,13 +109,13 @@ async def run_jobs(talk: Talk) -> None:
     await finish(talk, await talk.accept())
 
 
-async def finish(talk: Talk, uuid: str) -> None:
+async def finish(talk: Talk, uuid: str, stdout: str = "hello\n") -> None:
     """From an accepted attempt to its end."""
     await talk.send(frames.V0ExecutorReadyRequest(job_uuid=uuid))
     await talk.until(frames.V0JobRequest)
     await talk.send(frames.V0VolumesReadyRequest(job_uuid=uuid))
     await talk.send(frames.V0ExecutionDoneRequest(job_uuid=uuid))
-    await talk.send(finished(uuid))
+    await talk.send(finished(uuid, stdout))
     await talk.until(wire.V0JobFinishedReceiptRequest)
 
 

@@ -10,6 +10,7 @@ import aiohttp
 
 from horde_agents.agents.validator.chain_watch import ChainWatch
 from horde_agents.agents.validator.cheat_reports import CheatReports
+from horde_agents.agents.validator.cross_validation import CrossValidation
 from horde_agents.agents.validator.cycles import Cycles, build_cycles
 from horde_agents.agents.validator.directory import Directory
 from horde_agents.agents.validator.dispatch import Dispatch
@@ -20,6 +21,7 @@ from horde_agents.agents.validator.intake import Intake
 from horde_agents.agents.validator.manifests import Manifests
 from horde_agents.agents.validator.parts import Parts
 from horde_agents.agents.validator.polls import Polls
+from horde_agents.agents.validator.reruns import Reruns
 from horde_agents.agents.validator.settings import ValidatorSettings
 from horde_agents.agents.validator.status_outbox import StatusOutbox
 from horde_agents.agents.validator.store_probe import StoreProbe
@@ -46,6 +48,8 @@ class Validator:
     dispatch: Dispatch
     intake: Intake
     probe: StoreProbe
+    compares: CrossValidation
+    reports: CheatReports
     watch: ChainWatch | None = None
     cycles: Cycles | None = None
     links: list[FacilitatorLink] = field(default_factory=list)
@@ -70,6 +74,8 @@ async def running_validator(settings: ValidatorSettings) -> AsyncIterator[Valida
         supervisor.keep("manifests", validator.polls.serve)
         validator.links += [await _link(validator, url) for url in settings.facilitator_urls]
         await validator.dispatch.resume()
+        await validator.compares.forget_open()
+        supervisor.keep("cheat reports", validator.reports.serve)
         supervisor.keep("sweep", validator.dispatch.sweep)
         for link in validator.links:
             supervisor.keep(f"link to {link.url}", link.serve)
@@ -105,8 +111,14 @@ async def assembled(settings: ValidatorSettings) -> AsyncIterator[Validator]:
         if watch is not None:
             supervisor.keep("chain", watch.serve)
             await watch.until_first_reading()
+        intake = Intake(parts, dispatch)
+        reruns = Reruns(parts, intake)
+        compares = CrossValidation(parts, dispatch.finding, reruns, supervisor)
+        dispatch.on_completed = compares.consider
+        reports = CheatReports(parts, dispatch.finding, reruns, supervisor)
         cycles = await build_cycles(parts, polls, chain) if chain else None
-        yield Validator(parts, polls, dispatch, Intake(parts, dispatch), StoreProbe(store), watch, cycles)
+        probe = StoreProbe(store)
+        yield Validator(parts, polls, dispatch, intake, probe, compares, reports, watch, cycles)
 
 
 @asynccontextmanager
@@ -134,9 +146,7 @@ async def _link(validator: Validator, url: str) -> FacilitatorLink:
     outbox = StatusOutbox(url, parts.store, parts.metrics.outbox_messages.labels(url))
     await outbox.load()
     parts.outboxes[url] = outbox
-    return FacilitatorLink(
-        parts, supervisor, validator.intake, validator.dispatch, CheatReports(parts), outbox
-    )
+    return FacilitatorLink(parts, supervisor, validator.intake, validator.dispatch, validator.reports, outbox)
 
 
 def _checks(validator: Validator) -> dict[str, Check]:

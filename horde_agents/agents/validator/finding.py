@@ -37,10 +37,10 @@ class Finding:
                 return found
         return await self._in_turn(live)
 
-    async def others(self, live: LiveJob) -> tuple[Choice, ...]:
-        """Every miner that could have the job now but those that were tried, in a drawn order."""
-        order = await self._route(live)
-        return () if isinstance(order, NoMiner) else order
+    async def others(self, executor_class: str, without: frozenset[str]) -> tuple[Miner, ...]:
+        """Every miner ``without`` these that could run a job of the class now, in a drawn order."""
+        order = await self._route((executor_class,), without)
+        return () if isinstance(order, NoMiner) else tuple(choice.miner for choice in order)
 
     async def _in_turn(self, live: LiveJob) -> Choice | NoMiner:
         """Wait in the queue; one that may not wait looks once, after those before it."""
@@ -64,17 +64,16 @@ class Finding:
         return found
 
     async def _choose(self, live: LiveJob) -> Choice | NoMiner:
-        order = await self._route(live)
+        order = await self._route(self._classes(live), live.given_up)
         return order if isinstance(order, NoMiner) else order[0]
 
-    async def _route(self, live: LiveJob) -> tuple[Choice, ...] | NoMiner:
+    async def _route(self, classes: tuple[str, ...], tried: frozenset[str]) -> tuple[Choice, ...] | NoMiner:
         at = now()
         async with self.parts.store.reading() as connection:
             listed = await access.entries(connection, records.BLACKLIST, at)
         barred = {entry.hotkey: entry.note for entry in listed.values() if not entry.allowed}
         miners = self.parts.directory.miners()
-        classes = self._classes(live)
-        facts = facts_now(self.parts, classes, barred, live.given_up, at)
+        facts = facts_now(self.parts, classes, barred, tried, at)
         order = route(miners, classes, facts, self.parts.rng)
         if isinstance(order, NoMiner):
             return replace(order, free_at=self._free_at(miners, classes, facts))

@@ -29,6 +29,7 @@ from horde_agents.protocol.signing import Hotkey, Signer
 from horde_agents.protocol.status_updates import status_update
 from horde_agents.runtime.clock import monotonic_s, now
 from horde_agents.runtime.logs import get_logger
+from horde_agents.scoring.configuration import Configuration
 from horde_agents.store.engine import Store
 
 Listener: TypeAlias = Callable[[JobEvent], None]
@@ -40,6 +41,7 @@ _log = get_logger(__name__)
 class Parts:
     """The shared parts; ``outboxes`` are by facilitator address; ``attempts_in_hand`` have a session.
 
+    ``knobs`` gives the dynamic configuration in force.
     ``occupancy`` is by our own receipts, ``others_occupancy`` by those of other validators.
     """
 
@@ -55,6 +57,7 @@ class Parts:
     others_occupancy: Occupancy = field(default_factory=Occupancy)
     prices: Prices = field(default_factory=Prices)
     metrics: Metrics = field(default_factory=Metrics)
+    knobs: Callable[[], Configuration] = Configuration
     outboxes: dict[str, StatusOutbox] = field(default_factory=dict)
     attempts_in_hand: set[str] = field(default_factory=set)
     cycle_number: Callable[[], int] = lambda: 0

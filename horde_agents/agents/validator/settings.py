@@ -129,5 +129,29 @@ class ValidatorSettings(AgentSettings):
     )
     incident_pause_cap_s: float = Field(14_400.0, ge=0, description="The longest such pause.")
     decline_pause_s: float = Field(10.0, ge=0, description="Seconds without jobs after an unexcused decline.")
-    cheated_pause_s: float = Field(14_400.0, ge=0, description="Seconds without jobs after a cheat report.")
+    cheated_pause_s: float = Field(
+        14_400.0, ge=0, description="Seconds without jobs for a miner that was shown to have cheated."
+    )
+    cross_validation: bool = Field(
+        True, description="Run part of the completed jobs again elsewhere, to compare their outputs."
+    )
+    cross_validate_env: bool = Field(
+        False, description="Also jobs with environment variables, which a second miner would see."
+    )
+    cross_validation_longest_s: int = Field(
+        900, ge=0, description="Jobs whose limits add up to more are not run again."
+    )
+    cross_validation_s_per_day: int = Field(
+        36_000, ge=0, description="Executor seconds that may be spent a day on running jobs again."
+    )
+    strikes_that_bar: int = Field(
+        2, ge=2, description="Disagreements in 24 hours, each against two others, that bar a miner."
+    )
+    reports_per_day: int = Field(20, ge=0, description="Cheat reports taken from one signatory in 24 hours.")
+    wrong_reports_per_day: int = Field(
+        3, ge=1, description="Wrong cheat reports in 24 hours after which a signatory's are refused."
+    )
+    report_retry_s: float = Field(
+        600.0, gt=0, description="Seconds before a reported job that nobody could run is tried again."
+    )
     drain_s: float = Field(20.0, ge=0, description="Seconds that running jobs get to end on SIGTERM.")

@@ -52,6 +52,29 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("version", name=op.f("pk_configurations")),
     )
     op.create_table(
+        "cross_checks",
+        sa.Column(
+            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
+        ),
+        sa.Column("uuid", sa.String(length=36), nullable=False),
+        sa.Column("job_uuid", sa.String(length=36), nullable=False),
+        sa.Column("reason", sa.String(length=16), nullable=False),
+        sa.Column("executor_class", sa.String(length=64), nullable=False),
+        sa.Column("miner_hotkey", sa.String(length=64), nullable=False),
+        sa.Column("reporter_hotkey", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("loser_hotkey", sa.String(length=64), nullable=False),
+        sa.Column("evidence_json", sa.Text(), nullable=False),
+        sa.Column("begun_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_cross_checks")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_cross_checks_uuid")),
+    )
+    op.create_index("ix_cross_checks_loser_hotkey", "cross_checks", ["loser_hotkey"], unique=False)
+    op.create_index("ix_cross_checks_miner_hotkey", "cross_checks", ["miner_hotkey"], unique=False)
+    op.create_index("ix_cross_checks_reporter_hotkey", "cross_checks", ["reporter_hotkey"], unique=False)
+    op.create_index(op.f("ix_cross_checks_state"), "cross_checks", ["state"], unique=False)
+    op.create_table(
         "cycle_scores",
         sa.Column("cycle", sa.BigInteger(), nullable=False),
         sa.Column("inputs_json", sa.Text(), nullable=False),
