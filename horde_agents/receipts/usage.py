@@ -17,18 +17,24 @@ class UsageWindow:
     """Slot-seconds in the last ``window_s``; instants are Unix seconds."""
 
     window_s: float
-    _open: dict[str, tuple[str, float]] = field(default_factory=dict)
+    _began: dict[str, tuple[str, float]] = field(default_factory=dict)
+    _open: dict[str, tuple[int, float]] = field(default_factory=dict)
     _ended: deque[tuple[float, float, str]] = field(default_factory=deque)
     _sum_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def began(self, attempt_uuid: str, holder: str, at_s: float) -> None:
         """``holder`` has one slot more from now on."""
-        self._open.setdefault(attempt_uuid, (holder, at_s))
+        if attempt_uuid not in self._began:
+            self._began[attempt_uuid] = (holder, at_s)
+            count, sum_s = self._open.get(holder, (0, 0.0))
+            self._open[holder] = (count + 1, sum_s + at_s)
 
     def ended(self, attempt_uuid: str, at_s: float) -> None:
         """The slot is given back."""
-        if (known := self._open.pop(attempt_uuid, None)) is not None:
+        if (known := self._began.pop(attempt_uuid, None)) is not None:
             holder, began_s = known
+            count, sum_s = self._open[holder]
+            self._open[holder] = (count - 1, sum_s - began_s)
             took_s = min(max(at_s - began_s, 0.0), self.window_s)
             self._ended.append((at_s, took_s, holder))
             self._sum_s[holder] += took_s
@@ -38,10 +44,11 @@ class UsageWindow:
         while self._ended and self._ended[0][0] < at_s - self.window_s:
             _, took_s, holder = self._ended.popleft()
             self._sum_s[holder] -= took_s
-        total = defaultdict(float, self._sum_s)
-        for holder, began_s in self._open.values():
-            total[holder] += min(max(at_s - began_s, 0.0), self.window_s)
-        return {holder: int(used_s) for holder, used_s in total.items() if used_s >= 1}
+        total_s = dict(self._sum_s)
+        for holder, (count, sum_s) in self._open.items():
+            so_far_s = min(max(count * at_s - sum_s, 0.0), count * self.window_s)
+            total_s[holder] = total_s.get(holder, 0.0) + so_far_s
+        return {holder: round(used_s) for holder, used_s in total_s.items() if used_s >= 1}
 
 
 def usage_by_receipts(
@@ -64,7 +71,7 @@ def usage_by_receipts(
         if start.executor_class == executor_class:
             took_s = _took_s(start, accepted.get(uuid), finished.get(uuid), now, window_s)
             used_s[start.validator_hotkey] += min(took_s, window_s)
-    return {hotkey: int(seconds) for hotkey, seconds in used_s.items() if seconds >= 1}
+    return {hotkey: round(seconds) for hotkey, seconds in used_s.items() if seconds >= 1}
 
 
 def _took_s(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,6 +22,7 @@ from horde_agents.scoring.shares import fair_shares
 SHARE: Final = "share"
 #: Validators that can stand in one claim; a subnet has 64 permits at most.
 MOST_VALIDATORS: Final = 256
+_MOST_USED_S: Final = 10**12
 #: Two readers of one chain may differ by so much in a share, and two clocks in a usage.
 _SHARE_TOLERANCE: Final = Fraction(1, 10)
 _USAGE_TOLERANCE: Final = Fraction(1, 10)
@@ -49,7 +50,7 @@ class ShareClaim(BaseModel):
     executor_class: str
     at: AwareDatetime
     window_s: int = Field(ge=60, le=14 * 86_400)
-    usage_s: dict[str, int] = Field(max_length=MOST_VALIDATORS)
+    usage_s: dict[str, Annotated[int, Field(ge=0, le=_MOST_USED_S)]] = Field(max_length=MOST_VALIDATORS)
     shares: dict[str, Exact] = Field(max_length=MOST_VALIDATORS)
     asked: dict[str, AskedBy] = Field(min_length=1, max_length=MOST_VALIDATORS)
 

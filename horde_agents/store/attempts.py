@@ -118,6 +118,7 @@ async def fault_count(connection: AsyncConnection, miner_hotkey: str, not_before
 class Ended:
     """An attempt that is over, with the last event of its story."""
 
+    uuid: str
     miner_hotkey: str
     executor_class: str
     created_at: datetime
@@ -136,6 +137,7 @@ async def ended_since(connection: AsyncConnection, not_before: datetime) -> list
     )
     return [
         Ended(
+            row.uuid,
             row.miner_hotkey,
             row.executor_class,
             row.created_at,

@@ -1,9 +1,10 @@
 """Receipts in the database: at the validator until acknowledged, at the miner on their pages."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from horde_agents.receipts.ledger import Receipt
 from horde_agents.receipts.payloads import Payload, ReceiptType, payload_object, read_payload
 from horde_agents.store.tables import receipts
+
+_MOST_OF_VALIDATORS: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,19 @@ async def since(connection: AsyncConnection, at: datetime, miner_hotkey: str) ->
     """A miner's receipts stored after ``at``."""
     wanted = (receipts.c.stored_at >= at) & (receipts.c.miner_hotkey == miner_hotkey)
     query = select(receipts).where(wanted).order_by(receipts.c.id)
+    return [_receipt(row) for row in await connection.execute(query)]
+
+
+async def of_validators(
+    connection: AsyncConnection, miner_hotkey: str, validator_hotkeys: Sequence[str], since: datetime
+) -> list[Receipt]:
+    """The newest receipts of these validators at a miner, stored after ``since``; a bounded number."""
+    wanted = (
+        (receipts.c.miner_hotkey == miner_hotkey)
+        & (receipts.c.stored_at >= since)
+        & receipts.c.validator_hotkey.in_(validator_hotkeys)
+    )
+    query = select(receipts).where(wanted).order_by(receipts.c.id.desc()).limit(_MOST_OF_VALIDATORS)
     return [_receipt(row) for row in await connection.execute(query)]
 
 

@@ -7,14 +7,17 @@ from types import SimpleNamespace
 from typing import Any, Final
 from uuid import uuid4
 
+from horde_agents.agents.validator.directory import Directory
 from horde_agents.agents.validator.finding import facts_now
 from horde_agents.agents.validator.occupancy import Occupancy
 from horde_agents.agents.validator.prices import Prices
 from horde_agents.agents.validator.reliability import Reliability
 from horde_agents.agents.validator.routing import Miner, route
+from horde_agents.agents.validator.shares import OwnShares
 from horde_agents.protocol.signing import Hotkey
 from horde_agents.receipts.payloads import JobStarted
 from horde_agents.runtime.clock import now
+from horde_agents.scoring.configuration import Configuration
 from tests.bench.figures import Figure, shown
 
 _MINERS: Final = 256
@@ -45,7 +48,12 @@ def _parts(miners: list[Miner], rng: Random) -> Any:
     half = _EXECUTORS_EACH // 2
     counts = {miner.hotkey: dict.fromkeys(_CLASSES, half) for miner in miners}
     occupancy, others, prices, reliability = Occupancy(), Occupancy(), Prices(), Reliability(3600.0)
+    stakes_rao = {f"validator-{n}": 10**12 * (n + 1) for n in range(64)}
+    directory, configuration = Directory(stake_rao=stakes_rao), Configuration()
+    shares = OwnShares(3600.0, Hotkey("validator-3"), directory)
     for miner in miners:
+        for n in range(half):
+            shares.began(f"{miner.hotkey}-{n}", miner.hotkey, _CLASSES[n % 2], now())
         prices.note(miner.hotkey, {name: rng.randrange(1, 10**8) for name in _CLASSES})
         reliability.tried(miner.hotkey, 0.0)
         for name in _CLASSES:
@@ -58,6 +66,8 @@ def _parts(miners: list[Miner], rng: Random) -> Any:
         others_occupancy=others,
         prices=prices,
         reliability=reliability,
+        shares=shares,
+        knobs=lambda: configuration,
     )
 
 

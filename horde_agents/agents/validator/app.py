@@ -23,11 +23,13 @@ from horde_agents.agents.validator.parts import Parts
 from horde_agents.agents.validator.polls import Polls
 from horde_agents.agents.validator.reruns import Reruns
 from horde_agents.agents.validator.settings import ValidatorSettings
+from horde_agents.agents.validator.shares import OwnShares
 from horde_agents.agents.validator.status_outbox import StatusOutbox
 from horde_agents.agents.validator.store_probe import StoreProbe
 from horde_agents.agents.validator.waiting import WaitingRoom
 from horde_agents.clients.chain import BittensorChain
 from horde_agents.protocol.signing import KeypairSigner
+from horde_agents.runtime.clock import now
 from horde_agents.runtime.health import Check, health_app, listening
 from horde_agents.runtime.logs import get_logger
 from horde_agents.runtime.supervisor import supervised, until_told_to_stop
@@ -102,7 +104,9 @@ async def assembled(settings: ValidatorSettings) -> AsyncIterator[Validator]:
         reliability = await remembered(store, settings.reliability_half_life_s)
         waiting = WaitingRoom(settings.most_waiting_jobs, settings.most_waiting_jobs_of_user)
         directory = Directory.of(settings)
-        parts = Parts(settings, store, signer, http, directory, manifests, reliability, waiting)
+        shares = OwnShares(settings.share_window_s, signer.hotkey, directory)
+        await shares.load(store, now())
+        parts = Parts(settings, store, signer, http, directory, manifests, reliability, waiting, shares)
         chain = await stack.enter_async_context(_chain(settings, signer))
         watch = await _watch(parts, chain) if chain else None
         supervisor = await stack.enter_async_context(supervised())

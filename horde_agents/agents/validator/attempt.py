@@ -30,7 +30,8 @@ from horde_agents.agents.validator.reactions import (
     why_impossible,
 )
 from horde_agents.agents.validator.routing import Miner
-from horde_agents.jobs.events import Cancelled, HordeFailed, JobEvent
+from horde_agents.agents.validator.shares import ShareDecline, is_for_share
+from horde_agents.jobs.events import Cancelled, Declined, HordeFailed, JobEvent
 from horde_agents.jobs.faults import HordeFaultReason
 from horde_agents.jobs.lifecycle import Ignored, Job, advance
 from horde_agents.jobs.states import JobState, Role
@@ -170,7 +171,8 @@ class Attempt:
             _log.info("report changes nothing", job=self.live.uuid, attempt=self.key.uuid, why=moved.why)
             return []
         self.record = moved.job
-        excused = self.live.is_organic and is_busy(event) and self._is_excused(shown)
+        asked = self.live.is_organic and is_busy(event)
+        excused = asked and (self._is_excused(shown) or await self._is_fair(event))
         self.is_excused, self.shown = excused, shown
         step = Step(self.record, before, event, self.live.plan, self._may_retry(), excused)
         self._count(event)
@@ -188,6 +190,18 @@ class Attempt:
         if self.started is None or not isinstance(self.started.payload, JobStarted):
             return False
         return is_excused(self.parts, self.started.payload, shown)
+
+    async def _is_fair(self, event: JobEvent) -> bool:
+        """Whether the miner shows that others come before us; one that claims it wrongly is at fault."""
+        if not is_for_share(event) or not isinstance(event, Declined):
+            return False
+        executor_class = self.live.request.executor_class
+        decline = ShareDecline(self.miner.hotkey, executor_class, event.context, now())
+        why = await self.parts.shares.why_unfair(decline, self.parts.store, self.parts.knobs())
+        if why is not None:
+            _log.warning("unfair decline", job=self.live.uuid, peer=self.miner.hotkey, why=why)
+            self.parts.reliability.incident(self.miner.hotkey, now().timestamp())
+        return why is None
 
     def _may_retry(self) -> bool:
         waited_s = (now() - self.live.received_at).total_seconds()
@@ -315,7 +329,13 @@ class Attempt:
 
     def _remember(self, *, excused: bool) -> None:
         """What the attempt says about its miner, for routing."""
-        if not self.is_over or not self.live.is_organic:
+        shares = self.parts.shares
+        if self.record.state is JobState.ACCEPTED:
+            shares.began(self.key.uuid, self.miner.hotkey, self.live.request.executor_class, now())
+        if not self.is_over:
+            return
+        shares.ended(self.key.uuid, self.miner.hotkey, now())
+        if not self.live.is_organic:
             return
         reliability, at_s, last = self.parts.reliability, now().timestamp(), self.record.history[-1]
         reliability.tried(self.miner.hotkey, at_s)

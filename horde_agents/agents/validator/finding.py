@@ -119,13 +119,16 @@ def facts_now(
     at: datetime,
 ) -> Facts:
     """What routing has to know."""
+    manifests, favour = parts.manifests.counts(), parts.reliability.factors(at.timestamp())
+    for hotkey, factor in parts.shares.favour(manifests, parts.knobs(), at).items():
+        favour[hotkey] = favour.get(hotkey, 1.0) * factor
     return Facts(
-        parts.manifests.counts(),
+        manifests,
         {name: _busy(parts, name, at) for name in classes},
         barred,
         tried,
         parts.prices.all(),
-        parts.reliability.factors(at.timestamp()),
+        favour,
     )
 
 

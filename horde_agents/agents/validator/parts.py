@@ -19,6 +19,7 @@ from horde_agents.agents.validator.reactions import Plan
 from horde_agents.agents.validator.records import Change
 from horde_agents.agents.validator.reliability import Reliability
 from horde_agents.agents.validator.settings import ValidatorSettings
+from horde_agents.agents.validator.shares import OwnShares
 from horde_agents.agents.validator.status_outbox import StatusOutbox
 from horde_agents.agents.validator.waiting import WaitingRoom
 from horde_agents.jobs.events import JobEvent
@@ -53,6 +54,7 @@ class Parts:
     manifests: Manifests
     reliability: Reliability
     waiting: WaitingRoom
+    shares: OwnShares
     occupancy: Occupancy = field(default_factory=Occupancy)
     others_occupancy: Occupancy = field(default_factory=Occupancy)
     prices: Prices = field(default_factory=Prices)

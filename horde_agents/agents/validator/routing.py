@@ -87,23 +87,21 @@ def route(
     """
     why: dict[str, str] = {}
     suitable: dict[str, list[tuple[Miner, int]]] = {name: [] for name in classes}
+    busy = {name: facts.busy.get(name, {}) for name in classes}
     for miner in miners:
-        reason = _why_not(miner, classes, facts)
+        reason = _why_closed(miner.hotkey, facts)
         if reason is not None:
             why[miner.hotkey] = reason
             continue
-        for name in suitable:
-            free = free_executors(miner.hotkey, name, facts)
-            if free > 0:
-                suitable[name].append((miner, free))
+        manifest, has_any = facts.manifests[miner.hotkey], False
+        for name, found in suitable.items():
+            if (free := manifest.get(name, 0) - busy[name].get(miner.hotkey, 0)) > 0:
+                found.append((miner, free))
+                has_any = True
+        if not has_any:
+            why[miner.hotkey] = _why_none_free(manifest, classes)
     order = tuple(_ordered(suitable, facts, rng))
     return order or NoMiner(why)
-
-
-def free_executors(hotkey: str, executor_class: str, facts: Facts) -> int:
-    """Executors of the class that the miner offers and receipts do not show busy."""
-    offered = facts.manifests.get(hotkey, {}).get(executor_class, 0)
-    return max(offered - facts.busy.get(executor_class, {}).get(hotkey, 0), 0)
 
 
 def default_price_micro(executor_class: str) -> int:
@@ -142,17 +140,17 @@ def _price_micro(miner: Miner, executor_class: str, facts: Facts) -> int:
     return announced or default_price_micro(executor_class)
 
 
-def _why_not(miner: Miner, classes: Sequence[str], facts: Facts) -> str | None:
-    hotkey = miner.hotkey
+def _why_closed(hotkey: str, facts: Facts) -> str | None:
     if hotkey in facts.tried:
         return "has had an attempt of this job"
     if hotkey in facts.barred:
         return f"gets no jobs now: {facts.barred[hotkey]}"
-    manifest = facts.manifests.get(hotkey)
-    if manifest is None:
+    if hotkey not in facts.manifests:
         return "has not told what it offers"
-    if not any(manifest.get(name, 0) > 0 for name in classes):
-        return f"offers no {' or '.join(classes)}"
-    if not any(free_executors(hotkey, name, facts) for name in classes):
-        return "is busy with jobs of ours"
     return None
+
+
+def _why_none_free(manifest: Mapping[str, int], classes: Sequence[str]) -> str:
+    if any(manifest.get(name, 0) > 0 for name in classes):
+        return "is busy with jobs of ours"
+    return f"offers no {' or '.join(classes)}"

@@ -121,6 +121,12 @@ class ValidatorSettings(AgentSettings):
         21_600.0, gt=0, description="Seconds after which an incident counts half in routing."
     )
 
+    share_window_s: float = Field(
+        86_400.0,
+        ge=60,
+        description="Seconds over which our own use of miners is kept, to check their declines.",
+    )
+
     minimum_excuse_stake_tao: float = Field(
         30_000.0, ge=0, description="Receipts of validators with less stake excuse no busy miner."
     )

@@ -6,7 +6,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from horde_agents.agents.validator.routing import Facts, Miner, NoMiner, free_executors, route
+from horde_agents.agents.validator.routing import Facts, Miner, NoMiner, route
 from horde_agents.protocol.signing import Hotkey
 
 CLASS = "always_on.test"
@@ -55,9 +55,13 @@ def test_free_executors_weigh_the_first_choice() -> None:
 
 
 def test_busy_executors_lower_the_weight() -> None:
-    facts = Facts(offering(a=3), busy={CLASS: {"a": 2}})
-    assert free_executors("a", CLASS, facts) == 1
-    assert free_executors("b", CLASS, facts) == 0
+    rng, facts = Random(7), Facts(offering(a=3, b=2), busy={CLASS: {"a": 2, "c": 5}})
+    first: Counter[str] = Counter()
+    for _ in range(3000):
+        order = route(MINERS, [CLASS], facts, rng)
+        assert isinstance(order, tuple)
+        first[order[0].miner.hotkey] += 1
+    assert 0.30 < first["a"] / 3000 < 0.37
 
 
 @given(
