@@ -4,15 +4,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, insert, select, update
+from sqlalchemy import Row, bindparam, case, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from horde_agents.jobs.events import JobEvent, event_from_json
+from horde_agents.jobs.events import Declined, HordeFailed, JobEvent, event_from_json, kind_of_type
 from horde_agents.jobs.lifecycle import Ignored, Job, advance
 from horde_agents.jobs.states import FINAL, JobState
 from horde_agents.store import stories
 from horde_agents.store.tables import attempts, job_events, leases
 
+#: Kinds of last events that say something about a miner.
+_TELLING = [kind_of_type(Declined), kind_of_type(HordeFailed)]
 _OPEN = [state.value for state in JobState if state not in FINAL]
 #: Built once, because every step of every attempt asks them.
 _THIS = attempts.c.uuid == bindparam("wanted")
@@ -116,21 +118,25 @@ async def fault_count(connection: AsyncConnection, miner_hotkey: str, not_before
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An attempt that is over, with the last event of its story."""
+    """An attempt that is over; ``last`` is its last event where that blames somebody or declines.
+
+    Results may be megabytes each, so they are not read.
+    """
 
     uuid: str
     miner_hotkey: str
     executor_class: str
     created_at: datetime
     ended_at: datetime
-    last: JobEvent
+    last: JobEvent | None
 
 
 async def ended_since(connection: AsyncConnection, not_before: datetime) -> list[Ended]:
     """Attempts made since ``not_before`` that are over, oldest first."""
     is_last = (job_events.c.subject_uuid == attempts.c.uuid) & (job_events.c.sequence == attempts.c.sequence)
+    payload = case((job_events.c.kind.in_(_TELLING), job_events.c.payload_json), else_="")
     query = (
-        select(attempts, job_events.c.kind, job_events.c.payload_json, job_events.c.at.label("ended_at"))
+        select(attempts, job_events.c.kind, payload.label("payload_json"), job_events.c.at.label("ended_at"))
         .join(job_events, is_last)
         .where((attempts.c.created_at >= not_before) & attempts.c.state.not_in(_OPEN))
         .order_by(attempts.c.id)
@@ -142,7 +148,7 @@ async def ended_since(connection: AsyncConnection, not_before: datetime) -> list
             row.executor_class,
             row.created_at,
             row.ended_at,
-            event_from_json(row.kind, row.payload_json),
+            event_from_json(row.kind, row.payload_json) if row.payload_json else None,
         )
         for row in await connection.execute(query)
     ]

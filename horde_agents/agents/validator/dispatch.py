@@ -64,6 +64,11 @@ class Dispatch:
         self._in_hand[live.uuid] = in_hand
         self.supervisor.spawn(f"job {live.uuid}", self._work(in_hand, stored))
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether nothing more is begun."""
+        return self._is_draining
+
     def drain(self) -> None:
         """Begin no more jobs; what arrives from now on is stored and waits for the next start."""
         self._is_draining = True

@@ -25,5 +25,6 @@ async def remembered(store: Store, half_life_s: float) -> Reliability:
     for attempt in ended:
         at_s = attempt.ended_at.timestamp()
         reliability.tried(attempt.miner_hotkey, at_s)
-        reliability.incident(attempt.miner_hotkey, at_s, incident_weight(attempt.last))
+        if attempt.last is not None:
+            reliability.incident(attempt.miner_hotkey, at_s, incident_weight(attempt.last))
     return reliability

@@ -38,6 +38,8 @@ class Reruns:
 
     async def run(self, request: V2JobRequest, executor_class: str, miner_hotkey: str) -> Output | None:
         """The job's output at this miner; ``None`` when it did not come to an end there."""
+        if self.intake.dispatch.is_draining:
+            return None
         frame = rerun_frame(request, executor_class, self.parts.signer)
         ended: asyncio.Future[JobEvent] = asyncio.get_running_loop().create_future()
 

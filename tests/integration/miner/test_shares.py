@@ -1,6 +1,7 @@
 """Several validators at one slot: who is declined for its share, and whether anybody can check it."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ from horde_agents.receipts.ledger import Receipt
 from horde_agents.receipts.payloads import JobFinished, read_payload, signed_text
 from horde_agents.receipts.usage import usage_by_receipts
 from horde_agents.scoring.share_claims import Known, read_claim, why_unfair
+from horde_agents.store import facts
+from horde_agents.store.engine import open_store
 from tests.integration.miner.conftest import (
     CLASS,
     OTHER,
@@ -134,6 +137,21 @@ async def test_a_slot_is_kept_no_longer_than_patience_for_one_that_does_not_come
         async with miner.executor():
             await asyncio.sleep(1.6)
             assert (await asked(miner, ours, VALIDATOR))["message_type"] == "V0AcceptJobRequest"
+
+
+async def test_stakes_outlive_a_restart_without_the_chain(tmp_path: Path) -> None:
+    stakes = {VALIDATOR.hotkey: 90, OTHER.hotkey: 10}
+    async with serving(tmp_path) as miner:
+        database_url = miner.settings.database_url
+    async with open_store(database_url) as store:
+        await store.writer.run(lambda connection: facts.put(connection, "validators", json.dumps(stakes)))
+    async with (
+        serving(tmp_path) as miner,
+        miner.validator(is_ours=True) as ours,
+        miner.validator(OTHER) as other,
+    ):
+        declined = await declined_for_share(miner, ours, other)
+    assert declined["context"]["shares"] == {VALIDATOR.hotkey: "9/10", OTHER.hotkey: "1/10"}
 
 
 async def test_what_was_had_before_a_restart_still_counts(tmp_path: Path) -> None:
