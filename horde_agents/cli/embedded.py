@@ -192,6 +192,7 @@ def _validator_config(name: str, folder: Path, hotkey_file: Path, ports: Mapping
         "database_url": f"sqlite:///{folder}/{name}.sqlite3",
         "facilitator_urls": [f"ws://127.0.0.1:{ports['facilitator']}/ws/v0/"],
         "operator_port": ports[f"{name} operators"],
+        "api_port": ports[f"{name} api"],
     }
 
 

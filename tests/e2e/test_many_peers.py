@@ -31,6 +31,7 @@ async def test_two_validators_run_jobs_at_one_miner_at_once(
         chain_url=horde.chain,
         netuid=NETUID,
         operator_port=0,
+        api_port=0,
         incident_pause_s=0.0,  # the miner refuses it until it has read the chain again
     )
     await miner_knows(horde, settings)

@@ -8,6 +8,8 @@ from typing import Final
 
 import aiohttp
 
+from horde_agents.agents.validator.api.listener import serving_api
+from horde_agents.agents.validator.api.sources import Sources
 from horde_agents.agents.validator.chain_watch import ChainWatch
 from horde_agents.agents.validator.cheat_reports import CheatReports
 from horde_agents.agents.validator.cross_validation import CrossValidation
@@ -56,6 +58,7 @@ class Validator:
     cycles: Cycles | None = None
     links: list[FacilitatorLink] = field(default_factory=list)
     operator_port: int = 0
+    api_port: int | None = None
 
 
 async def serve(settings: ValidatorSettings) -> None:
@@ -84,8 +87,10 @@ async def running_validator(settings: ValidatorSettings) -> AsyncIterator[Valida
         if validator.cycles is not None:
             validator.cycles.keep(supervisor)
         app = health_app(_checks(validator), parts.metrics.registry)
-        async with listening(app, settings.operator_host, settings.operator_port) as port:
-            validator.operator_port = port
+        async with (
+            listening(app, settings.operator_host, settings.operator_port) as validator.operator_port,
+            serving_api(settings, _sources(validator)) as validator.api_port,
+        ):
             try:
                 yield validator
             finally:
@@ -151,6 +156,18 @@ async def _link(validator: Validator, url: str) -> FacilitatorLink:
     await outbox.load()
     parts.outboxes[url] = outbox
     return FacilitatorLink(parts, supervisor, validator.intake, validator.dispatch, validator.reports, outbox)
+
+
+def _sources(validator: Validator) -> Sources:
+    parts = validator.parts
+    return Sources(
+        parts.store,
+        parts.signer.hotkey,
+        parts.directory,
+        parts.settings.manifest_stale_s,
+        links=lambda: {link.url: link.why_not_ready() for link in validator.links},
+        checks=_checks(validator),
+    )
 
 
 def _checks(validator: Validator) -> dict[str, Check]:

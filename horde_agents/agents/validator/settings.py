@@ -1,10 +1,12 @@
 """The validator's settings: every name, unit, default and meaning."""
 
 from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from horde_agents.jobs.budget import RESERVATION_S, STARTUP_S
+from horde_agents.protocol.signing import is_hotkey
 from horde_agents.runtime.settings import AgentSettings
 from horde_agents.store.weight_settings import WeightMode
 
@@ -53,6 +55,23 @@ class ValidatorSettings(AgentSettings):
     operator_port: int = Field(
         9102, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics; 0 takes any free one."
     )
+    api_host: str = Field("127.0.0.1", description="Address of the HTTP endpoints /api/v1/….")
+    api_port: int = Field(
+        9112, ge=0, le=65535, description="Port of the HTTP endpoints; 0 takes any free one."
+    )
+    api_serves: bool = Field(True, description="Whether the HTTP endpoints are served at all.")
+    api_readers: Literal["anyone", "metagraph"] | tuple[str, ...] = Field(
+        "metagraph",
+        description="Who may read them by signed requests: validators of the metagraph, a list of hotkeys, "
+        "or anyone without signing.",
+    )
+    api_trusts_loopback: bool = Field(
+        True, description="Requests of this machine need no signature; off where a proxy passes others' on."
+    )
+    api_requests_per_minute: int = Field(
+        600, ge=1, description="Requests of one reader, by hotkey or address."
+    )
+    api_reading_s: float = Field(5.0, gt=0, description="Seconds that an answer may take to be read.")
     class_file: Path | None = Field(
         None, description="TOML file of executor classes besides those that come with Horde."
     )
@@ -161,3 +180,19 @@ class ValidatorSettings(AgentSettings):
         600.0, gt=0, description="Seconds before a reported job that nobody could run is tried again."
     )
     drain_s: float = Field(20.0, ge=0, description="Seconds that running jobs get to end on SIGTERM.")
+
+    @field_validator("api_readers", mode="before")
+    @classmethod
+    def _one_word_or_hotkeys(cls, value: Any) -> Any:  # noqa: ANN401  (whatever the file says)
+        """A word that came as a list of one, as from the environment, is that word."""
+        if isinstance(value, list) and len(value) == 1 and value[0] in {"anyone", "metagraph"}:
+            return value[0]
+        if isinstance(value, list | tuple):
+            for hotkey in value:
+                if not (isinstance(hotkey, str) and is_hotkey(hotkey)):
+                    raise ValueError(
+                        f"{hotkey!r:.80} is no ss58 address; use 'anyone', 'metagraph' or hotkeys"
+                    )
+        elif value not in {"anyone", "metagraph"}:
+            raise ValueError("use 'anyone', 'metagraph' or a list of hotkeys")
+        return value
