@@ -49,6 +49,7 @@ def _mendable() -> tuple[type[Exception], ...]:
     """What a person can mend: one sentence, exit code 2. Imported late, as most commands need none of it."""
     from horde_agents.clients.chain import ChainFault
     from horde_agents.clients.facilitator import FacilitatorFault
+    from horde_agents.clients.validator_api import ValidatorApiFault
     from horde_agents.jobs.classes import ClassesWrong
     from horde_agents.placement.coordination import CoordinationAway, CoordinationDenied
     from horde_agents.placement.orders import OrderRefused
@@ -60,6 +61,6 @@ def _mendable() -> tuple[type[Exception], ...]:
     from horde_agents.store.engine import StoreUnusable
 
     ours = (demo.DemoFailed, devchain.DevchainRefused, OrderRefused)
-    outside = (CoordinationAway, CoordinationDenied, FacilitatorFault, ChainFault)
+    outside = (CoordinationAway, CoordinationDenied, FacilitatorFault, ChainFault, ValidatorApiFault)
     scores = (score.ScoreMissing, InputsWrong, ResultWrong, UnknownOutcome)
     return (SettingsWrong, StoreUnusable, WalletUnreadable, ClassesWrong, *outside, *scores, *ours)

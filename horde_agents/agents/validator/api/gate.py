@@ -2,13 +2,13 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
 
-from horde_agents.agents.validator.api.access import Access
+from horde_agents.agents.validator.api.access import Access, is_from_here
 from horde_agents.agents.validator.api.endpoints import Endpoint, answer_of, ask_of
 from horde_agents.agents.validator.api.pace import Pace
 from horde_agents.agents.validator.api.refusals import ApiRefused, of_http_error
@@ -38,7 +38,7 @@ class Gate:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer every error in our shape, and slow down those that earn many."""
-        peer = request.remote or "unknown"
+        peer = (request.remote or "unknown", is_from_here(request))  # a proxy's flood is not the operator's
         try:
             self._check(peer, request)
             return await handler(request)
@@ -51,7 +51,7 @@ class Gate:
             _log.exception("request failed", request_id=request_id, path=request.path)
             return ApiRefused("internal", f"Internal error, request id {request_id}.").answer()
 
-    def _check(self, peer: str, request: web.Request) -> None:
+    def _check(self, peer: Hashable, request: web.Request) -> None:
         if not self._held.has_room(peer):
             raise ApiRefused("peer.slow_down", "Too many refused requests; wait.", int(HOLD_S) + 1)
         if request.body_exists:
@@ -84,7 +84,7 @@ class Gate:
 
         return paced
 
-    async def _refused(self, peer: str, refused: ApiRefused) -> web.Response:
+    async def _refused(self, peer: Hashable, refused: ApiRefused) -> web.Response:
         """The refusal; a peer that was refused a moment ago waits for it."""
         if refused.code.startswith(_HELD_CODES):
             is_new = self._held.is_new(peer)
