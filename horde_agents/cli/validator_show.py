@@ -5,11 +5,12 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
 from horde_agents.cli import validator_tables as tables
+from horde_agents.cli.verdict_chain import why_not_linked
 from horde_agents.clients.validator_api import ValidatorApi, validator_api
 from horde_agents.protocol.signing import KeypairSigner, is_hotkey
 from horde_agents.runtime.settings import load_settings
@@ -20,6 +21,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Last = Annotated[int, typer.Option(min=1, max=10_000, help="Rows, the newest.")]
 Cycle = Annotated[int | None, typer.Option(min=0, help="That cycle alone.")]
 _PAGE: Final = 500
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +99,16 @@ def verdicts(
     after: Annotated[int, typer.Option(min=0, help="Begin after this number.")] = 0,
     cycle: Cycle = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Rows, the oldest first.")] = 50,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare the hashes of the whole log; exit code 1 for a break.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """What the validator's own jobs came to, as a log chained by hashes."""
+    if verify:
+        broken = asyncio.run(_asked(context, _broken_link))
+        typer.echo(broken or "Every hash of the log fits.")
+        raise typer.Exit(1 if broken else 0)
     query = {"cycle": cycle, "cursor": after}
     _print(context, as_json, tables.verdicts, lambda api: _newest(api, "/api/v1/verdicts", query, limit))
 
@@ -134,14 +143,28 @@ def _print(
     table: Callable[[dict[str, Any]], Sequence[str]],
     ask: Callable[[ValidatorApi], Awaitable[dict[str, Any]]],
 ) -> None:
-    told: _Whom = context.obj
-
-    async def asked() -> dict[str, Any]:
-        async with validator_api(told.url, told.signer, told.validator_hotkey) as api:
-            return await ask(api)
-
-    answer = asyncio.run(asked())
+    answer = asyncio.run(_asked(context, ask))
     typer.echo(json.dumps(answer) if as_json else "\n".join(table(answer)))
+
+
+async def _asked(context: typer.Context, ask: Callable[[ValidatorApi], Awaitable[T]]) -> T:
+    told: _Whom = context.obj
+    async with validator_api(told.url, told.signer, told.validator_hotkey) as api:
+        return await ask(api)
+
+
+async def _broken_link(api: ValidatorApi) -> str:
+    """Where the log of verdicts does not fit its hashes; empty where it does."""
+    cursor: int | None = 0
+    end = ""
+    while cursor is not None:
+        page = await api.get("/api/v1/verdicts", {"cursor": cursor, "limit": _PAGE})
+        for row in page["items"]:
+            if why := why_not_linked(row, end):
+                return f"Verdict {row['number']} {why}."
+            end = row["chain_sha256"]
+        cursor = page["next_cursor"]
+    return ""
 
 
 async def _newest(api: ValidatorApi, path: str, query: dict[str, Any], most: int) -> dict[str, Any]:

@@ -75,13 +75,21 @@ async def test_verdicts_keep_their_order_while_more_are_appended(any_api: Api) -
     assert following["next_cursor"] is None
 
 
-async def test_a_page_of_verdicts_is_joined_to_the_one_before_by_its_hash(any_api: Api) -> None:
+async def test_every_verdict_names_the_hash_before_it_whatever_was_asked_for(any_api: Api) -> None:
+    await any_api.add(verdicts, *(verdict(number, number % 2) for number in range(1, 6)))
+    shown = await any_api.pages("/api/v1/verdicts?limit=2&cycle=1")
+    assert [int(row["previous_sha256"] or "0", 16) for row in shown] == [0, 2, 4]
+
+
+async def test_the_log_ends_for_others_before_its_first_verdict_that_is_not_open(any_api: Api) -> None:
     api = any_api
-    await api.add(verdicts, *(verdict(number) for number in range(1, 6)))
-    first = (await api.get("/api/v1/verdicts?limit=2")).body
-    second = (await api.get(f"/api/v1/verdicts?limit=2&cursor={first['next_cursor']}")).body
-    assert first["previous_sha256"] == ""
-    assert second["previous_sha256"] == first["items"][-1]["chain_sha256"]
+    await api.add(weight_settings, weights(7))
+    await api.add(verdicts, verdict(1, 7), verdict(2, 8), verdict(3, 7))
+    shown = await api.pages("/api/v1/verdicts", signer=api.permitted)
+    assert [row["attempt_uuid"] for row in shown] == [uuid_of(1)]
+    await api.add(weight_settings, weights(8))
+    shown = await api.pages("/api/v1/verdicts?cycle=7&limit=1", signer=api.permitted)
+    assert [row["attempt_uuid"] for row in shown] == [uuid_of(1), uuid_of(3)]
 
 
 async def test_batches_are_paged_the_last_fired_first_while_more_fire(any_api: Api) -> None:

@@ -1,4 +1,4 @@
-"""``horde validator show …`` against a real API: tables of at most 100 columns, and refusals in a sentence."""
+"""``horde validator show …`` on a real API: tables of at most 100 columns, and refusals in a sentence."""
 
 import asyncio
 import json
@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from horde_agents.cli.app import app
 from horde_agents.cli.columns import WIDTH, columns
+from horde_agents.cli.verdict_chain import chained
 from horde_agents.clients.validator_api import (
     ValidatorAway,
     ValidatorRefused,
@@ -63,6 +64,20 @@ async def test_an_empty_validator_is_shown_too(api: Api) -> None:
     for words in (("status",), ("batches",), ("verdicts",), ("shares",), ("weights",)):
         result = await _show(api, *words)
         assert result.exit_code == 0, result.output
+
+
+async def test_a_log_that_was_changed_is_found_by_its_reader(api: Api) -> None:
+    await api.add(weight_settings, weights(7))
+    end = ""
+    for number in (1, 2):
+        row = verdict(number)
+        end = chained({**row, "ended_at": row["ended_at"].isoformat()}, end)
+        await api.add(verdicts, {**row, "chain_sha256": end})
+    result = await _show(api, "verdicts", "--verify")
+    assert (result.exit_code, result.stdout) == (0, "Every hash of the log fits.\n")
+    await api.add(verdicts, verdict(3))
+    result = await _show(api, "verdicts", "--verify")
+    assert (result.exit_code, result.stdout) == (1, "Verdict 3 has another hash than its content.\n")
 
 
 async def test_json_is_what_the_api_says(api: Api) -> None:

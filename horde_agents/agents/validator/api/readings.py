@@ -63,19 +63,21 @@ class ReceiptsWanted:
 async def page_of_verdicts(
     connection: AsyncConnection, after: int, limit: int, cycle: int | None, last_cycle: int | None
 ) -> Rows:
-    """Verdicts in the order of their chain, after row ``after``."""
-    wanted = (verdicts.c.id > after) & _equal(verdicts.c.cycle, cycle)
+    """Verdicts in the order of their chain, after row ``after``, each with the hash before it.
+
+    The log ends before its first row of a cycle above ``last_cycle``, so that who follows it misses none.
+    """
+    row = verdicts.c
+    wanted = (row.id > after) & _equal(row.cycle, cycle)
     if last_cycle is not None:
-        wanted &= verdicts.c.cycle <= last_cycle
-    query = select(verdicts).where(wanted).order_by(verdicts.c.id).limit(limit)
-    return await _all(connection, query)
-
-
-async def chain_before(connection: AsyncConnection, row_id: int) -> str:
-    """The chain's hash before row ``row_id``; empty before the first."""
-    earlier = select(verdicts.c.chain_sha256).where(verdicts.c.id < row_id)
-    found = await connection.execute(earlier.order_by(verdicts.c.id.desc()).limit(1))
-    return str(found.scalar_one_or_none() or "")
+        hidden = verdicts.alias("hidden").c
+        first_hidden = select(func.min(hidden.id)).where(hidden.cycle > last_cycle).scalar_subquery()
+        wanted &= row.id < func.coalesce(first_hidden, row.id + 1)
+    earlier = verdicts.alias("earlier")
+    before = select(earlier.c.chain_sha256).where(earlier.c.id < row.id)
+    before = before.order_by(earlier.c.id.desc()).limit(1)
+    query = select(verdicts, func.coalesce(before.scalar_subquery(), "").label("previous_sha256"))
+    return await _all(connection, query.where(wanted).order_by(row.id).limit(limit))
 
 
 async def page_of_batches(

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from horde_agents.agents.validator.api.endpoints import Endpoint
 from horde_agents.agents.validator.api.openness import last_open_cycle
 from horde_agents.agents.validator.api.parameters import limit, whole
-from horde_agents.agents.validator.api.readings import chain_before, page_of_verdicts
+from horde_agents.agents.validator.api.readings import page_of_verdicts
 from horde_agents.agents.validator.api.sources import Ask, Reader, Sources
 
 
@@ -28,13 +28,16 @@ class Verdict(BaseModel):
     run_us: int = Field(description="Microseconds that the job ran.")
     limit_us: int = Field(description="Microseconds that it might have run.")
     ended_at: datetime
-    chain_sha256: str = Field(description="Hash over the row and the hash before it.")
+    previous_sha256: str = Field(description="Hash of the row before in the log; empty for the first.")
+    chain_sha256: str = Field(
+        description="SHA-256 of `previous_sha256` and the row's canonical JSON: `horde validator show "
+        "verdicts --verify` compares."
+    )
 
 
 class Verdicts(BaseModel):
     """A page of the log, the oldest first."""
 
-    previous_sha256: str = Field(description="The chain's hash before the page's first row.")
     items: list[Verdict]
     next_cursor: int | None = Field(description="Cursor of the next page; null: no more for now.")
 
@@ -44,10 +47,9 @@ async def _read(sources: Sources, ask: Ask) -> Verdicts:
     async with sources.store.reading() as connection:
         last_cycle = await last_open_cycle(connection, ask)
         rows = await page_of_verdicts(connection, after, most + 1, ask.values["cycle"], last_cycle)
-        previous = await chain_before(connection, rows[0].id) if rows else ""
     items = [Verdict.model_validate(_shown(dict(row._mapping), ask)) for row in rows[:most]]
     more = len(rows) > most
-    return Verdicts(previous_sha256=previous, items=items, next_cursor=items[-1].number if more else None)
+    return Verdicts(items=items, next_cursor=items[-1].number if more else None)
 
 
 def _shown(row: dict[str, object], ask: Ask) -> dict[str, object]:
