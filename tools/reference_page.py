@@ -33,7 +33,8 @@ Printed from the code: `python -m tools.reference_page docs/operate/reference.md
 | 9000 | facilitator | users (REST), validators (`/ws/v0/`) | `port` |
 | 8000 | miner | validators (`/v0.1/validator_interface/…`), receipts, `/version`, `/admin/login/` | `port` |
 | 8443 | miner | its executors, TLS 1.3 only | `executor_port` |
-| 9101, 9102, 9103 | facilitator, validator, miner | operators: `/healthz`, `/readyz`, `/metrics`, the miner's `/executors`; loopback by default | `operator_port` |
+| 9101, 9102, 9103 | facilitator, validator, miner | operators: `/healthz`, `/readyz`, `/metrics`, the miner's `/executors` and `/jobs`; loopback by default | `operator_port` |
+| 9112 | validator | operators and other validators: `/api/v1/…` ([validator-api](validator-api.md)); loopback by default | `api_port` |
 | 4646, 4647, 4648 | Nomad: HTTP, RPC, gossip | operators and miners; servers and gpu nodes; servers | `nomad_urls` |
 | 8500 or 8501, 8300, 8301 | Consul: HTTP or HTTPS, RPC, gossip | operators and miners; servers and agents; all | `consul_urls` |
 | 9944 | devchain | Bittensor tools, loopback by default | `--port` |

@@ -14,6 +14,7 @@ from horde_agents.agents.miner.attempts import Attempts
 from horde_agents.agents.miner.certificate import ensure_certificate, fingerprint, server_context
 from horde_agents.agents.miner.chain_watch import watch_chain
 from horde_agents.agents.miner.executor_door import ExecutorDoor
+from horde_agents.agents.miner.job_report import jobs_route
 from horde_agents.agents.miner.nomad.pool import NomadAccess, NomadPool
 from horde_agents.agents.miner.offers import Offers
 from horde_agents.agents.miner.parts import MinerParts
@@ -108,7 +109,7 @@ async def running_miner(settings: MinerSettings) -> AsyncIterator[RunningMiner]:
         chain_check = watch_chain(parts, validators, port)
         checks = {"chain": chain_check, "executors": _executors_check(parts)}
         health = health_app(checks, parts.metrics.registry)
-        health.add_routes([executors_route(slots, refused)])
+        health.add_routes([executors_route(slots, refused), jobs_route(store, parts.metrics)])
         operator_port = await stack.enter_async_context(
             listening(health, settings.operator_host, settings.operator_port)
         )
