@@ -118,3 +118,25 @@ async def test_own_job_that_is_no_job_is_refused_with_the_field(stage: Stage) ->
 
 def _ignore(_event: JobEvent) -> None:
     """Nobody listens."""
+
+
+async def test_a_running_validator_answers_for_itself_over_http(stage: Stage) -> None:
+    miner = await stage.miner()
+    validator = await stage.start(miner)
+    await stage.facilitator.until(lambda: stage.facilitator.heartbeats > 0)
+    base = f"http://127.0.0.1:{validator.api_port}/api/v1"
+    async with aiohttp.ClientSession() as http:
+        async with http.get(f"{base}/status") as answer:
+            status = await answer.json()
+        async with http.get(f"{base}/manifests") as answer:
+            manifests = await answer.json()
+    assert (status["hotkey"], status["miners"], status["wrong"]) == (stage.signer.hotkey, 1, {})
+    assert [(link["address"], link["is_up"]) for link in status["links"]] == [(stage.facilitator.url, True)]
+    assert [(row["miner_hotkey"], row["executors"]) for row in manifests["items"]] == [
+        (miner.hotkey, {"always_on.test": 1})
+    ]
+
+
+async def test_a_validator_that_shall_not_serve_its_endpoints_does_not(stage: Stage) -> None:
+    validator = await stage.start(api_serves=False)
+    assert validator.api_port is None
