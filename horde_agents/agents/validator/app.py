@@ -35,6 +35,7 @@ from horde_agents.runtime.clock import now
 from horde_agents.runtime.health import Check, health_app, listening
 from horde_agents.runtime.logs import get_logger
 from horde_agents.runtime.supervisor import supervised, until_told_to_stop
+from horde_agents.scoring.shares import configured_shares
 from horde_agents.store.engine import open_store
 
 #: Seconds that the last status updates get to be acknowledged when the agent stops.
@@ -167,6 +168,8 @@ def _sources(validator: Validator) -> Sources:
         parts.settings.manifest_stale_s,
         links=lambda: {link.url: link.why_not_ready() for link in validator.links},
         checks=_checks(validator),
+        fair_shares=configured_shares,
+        **(validator.cycles.sources() if validator.cycles else {}),
     )
 
 

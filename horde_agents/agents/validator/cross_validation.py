@@ -159,7 +159,7 @@ class CrossValidation:
             self._spent.popleft()
         if (
             sum(cost_s for _, cost_s in self._spent) + done.cost_s
-            > self.parts.settings.cross_validation_s_per_day
+            > self.parts.settings.cross_validation_daily_s
         ):
             return False
         self._spent.append((at_s, done.cost_s))

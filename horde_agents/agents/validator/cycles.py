@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from horde_agents.agents.validator.api.sources import BlockSpan
 from horde_agents.agents.validator.cycle_clock import CycleClock
 from horde_agents.agents.validator.cycle_ends import CycleEnds
 from horde_agents.agents.validator.parts import Parts
@@ -17,6 +18,7 @@ from horde_agents.clients.chain import BittensorChain
 from horde_agents.clients.chain_weights import BittensorWeights
 from horde_agents.runtime.supervisor import Supervisor
 from horde_agents.scoring.configuration import Configuration
+from horde_agents.scoring.cycles import seats
 from horde_agents.scoring.shares import configured_shares
 
 _US_PER_S: Final = 1_000_000
@@ -38,6 +40,30 @@ class Cycles:
         supervisor.keep("scoring", self.ends.serve)
         if self.synthetic.kinds:
             supervisor.keep("synthetic batches", self.synthetic.serve)
+
+    def sources(self) -> dict[str, Any]:
+        """What the API tells of cycles; the instants of batches are not in it."""
+        return {
+            "block_number": self.clock.block,
+            "cycle": self._cycle,
+            "seat": lambda: self._seat(0),
+            "next_seat": lambda: self._seat(1),
+            "configuration": self.synthetic.configuration,
+        }
+
+    def _cycle(self) -> BlockSpan | None:
+        cycle = self.clock.cycle()
+        return BlockSpan(cycle.number, cycle.first_block, cycle.end_block - 1) if cycle else None
+
+    def _seat(self, ahead: int) -> BlockSpan | None:
+        """This validator's seat in the present cycle, or the one ``ahead`` of it once its seed is known."""
+        number = self.clock.cycle_number() + ahead
+        snapshot = self.clock.snapshot(number)
+        if snapshot is None:
+            return None
+        found = seats(snapshot.validators, snapshot.seed.hex(), self.clock.at(number))
+        own = next((seat for seat in found if seat.hotkey == self.synthetic.parts.signer.hotkey), None)
+        return BlockSpan(number, own.first_block, own.end_block - 1) if own else None
 
 
 async def build_cycles(parts: Parts, polls: Polls, chain: BittensorChain) -> Cycles:

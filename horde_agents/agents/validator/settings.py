@@ -166,7 +166,7 @@ class ValidatorSettings(AgentSettings):
     cross_validation_longest_s: int = Field(
         900, ge=0, description="Jobs whose limits add up to more are not run again."
     )
-    cross_validation_s_per_day: int = Field(
+    cross_validation_daily_s: int = Field(
         36_000, ge=0, description="Executor seconds that may be spent a day on running jobs again."
     )
     strikes_that_bar: int = Field(

@@ -169,9 +169,7 @@ async def test_the_share_of_the_configuration_applies_while_running(stage: Stage
 
 
 async def test_the_seconds_of_a_day_bound_what_is_run_again(stage: Stage) -> None:
-    miners = await begun(
-        stage, {"one": says("hello\n"), "two": says("hello\n")}, cross_validation_s_per_day=60
-    )
+    miners = await begun(stage, {"one": says("hello\n"), "two": says("hello\n")}, cross_validation_daily_s=60)
     for _ in range(3):
         await run_one(stage)
         await judged(stage)

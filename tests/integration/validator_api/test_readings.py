@@ -51,7 +51,7 @@ async def test_status_tells_where_the_validator_stands(any_api: Api) -> None:
     assert shown["cycle"] == {"cycle": 7, "first_block": 4_900, "last_block": 5_621}
     assert shown["next_seat"] == {"cycle": 8, "first_block": 5_700, "last_block": 5_730}
     assert shown["last_batch"]["uuid"] == uuid_of(1)
-    assert (shown["weights"]["cycle"], shown["weights"]["state"]) == (6, "revealed")
+    assert (shown["weights"]["cycle"], shown["weights"]["state"]) == (6, "confirmed")
     assert shown["wrong"] == {"store": "disk full"}
     assert [(link["is_up"], link["why"]) for link in shown["links"]] == [(True, None), (False, "no answer")]
     assert "hunter2" not in json.dumps(shown)
@@ -154,7 +154,7 @@ async def test_others_see_a_cycle_once_the_chain_shows_its_weights(any_api: Api)
     api = any_api
     await api.add(cycle_scores, score(7), score(8))
     await api.add(verdicts, verdict(1, 7), verdict(2, 8))
-    await api.add(weight_settings, weights(7, "revealed"), weights(8, "committed"))
+    await api.add(weight_settings, weights(7, "confirmed"), weights(8, "sent"))
     await api.add(batches, batch(1, 7), batch(2, 8))
     await api.add(batch_jobs, batch_job(100, 1), batch_job(200, 2))
     other: dict[str, Any] = {"signer": api.permitted}

@@ -1,4 +1,4 @@
-"""``horde validator show …`` on a real API: tables of at most 100 columns, and refusals in a sentence."""
+"""``horde validator show …`` against a real API: tables of 100 columns at most, refusals in a sentence."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ async def _show(api: Api, *words: str, key: str = "permitted", more: tuple[str, 
         (("scores", "3"), "why: 1 job"),
         (("verdicts",), "passed"),
         (("shares",), "60,000 TAO"),
-        (("weights",), "revealed"),
+        (("weights",), "confirmed"),
     ],
 )
 async def test_every_view_fits_a_terminal(api: Api, words: tuple[str, ...], shown: str) -> None:

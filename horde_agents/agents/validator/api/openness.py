@@ -11,19 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.agents.validator.api.sources import Ask, Reader
 from horde_agents.store.tables import batches, cycle_scores, verdicts, weight_settings
+from horde_agents.store.weight_settings import WeightState
 
-#: States of a row of ``weight_settings`` in which everybody can read its weights on the chain.
-OPEN_STATES: Final = ("revealed",)
-#: The same where weights are set plainly, for which nothing is revealed.
-OPEN_PLAIN_STATES: Final = ("confirmed", "revealed")
-PLAIN: Final = "plain"
 #: A cycle that many cycles old is shown even if its weights never reached the chain.
 SHOWN_AFTER_CYCLES: Final = 4
 
 
-def is_open_weights(mode: str, state: str) -> bool:
-    """Whether the chain shows weights in this state."""
-    return state in (OPEN_PLAIN_STATES if mode == PLAIN else OPEN_STATES)
+def is_open_weights(state: str) -> bool:
+    """Whether the chain shows weights in this state: hidden ones are confirmed when they are revealed."""
+    return state == WeightState.CONFIRMED
 
 
 async def last_open_cycle(connection: AsyncConnection, ask: Ask) -> int | None:
@@ -32,7 +28,7 @@ async def last_open_cycle(connection: AsyncConnection, ask: Ask) -> int | None:
         return None
     by_age = await _newest_cycle(connection) - SHOWN_AFTER_CYCLES
     rows = weight_settings.c
-    is_shown = rows.state.in_(OPEN_STATES) | ((rows.mode == PLAIN) & rows.state.in_(OPEN_PLAIN_STATES))
+    is_shown = rows.state == WeightState.CONFIRMED.value
     on_chain = (await connection.execute(select(func.max(rows.cycle)).where(is_shown))).scalar_one()
     return max(by_age, -1 if on_chain is None else on_chain, -1)
 

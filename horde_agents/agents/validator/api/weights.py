@@ -45,7 +45,7 @@ async def _read(sources: Sources, ask: Ask) -> WeightsPage:
 
 
 def _weights(row: Row[Any], ask: Ask) -> Weights:
-    is_shown = ask.reader is Reader.OPERATOR or is_open_weights(row.mode, row.state)
+    is_shown = ask.reader is Reader.OPERATOR or is_open_weights(row.state)
     by_uid = zip(json.loads(row.uids_json), json.loads(row.values_json), strict=False) if is_shown else None
     return Weights.model_validate({**row._mapping, "values": None if by_uid is None else dict(by_uid)})
 
