@@ -177,12 +177,9 @@ async def test_others_see_a_cycle_once_the_chain_shows_its_weights(any_api: Api)
     assert (await api.pages("/api/v1/weights"))[0]["values"] == {"1": 65535, "2": 4711}
 
 
-async def test_plain_weights_are_open_when_they_are_confirmed(api: Api) -> None:
-    await api.add(
-        weight_settings,
-        weights(7, "confirmed", mode="plain"),
-        weights(8, "confirmed", mode="salted"),
-    )
+@pytest.mark.parametrize("mode", ["plain", "salted", "timelocked"])
+async def test_weights_are_open_when_the_chain_has_them_and_not_before(api: Api, mode: str) -> None:
+    await api.add(weight_settings, weights(7, "confirmed", mode=mode), weights(8, "sent", mode=mode))
     shown = await api.pages("/api/v1/weights", signer=api.permitted)
     assert [row["values"] is None for row in shown] == [True, False]
 
