@@ -5,7 +5,7 @@ import sys
 import typer
 
 from horde_agents import __version__
-from horde_agents.cli import agents, demo, devchain, doctor, jobs, placement, pool, score
+from horde_agents.cli import agents, config, demo, devchain, doctor, jobs, placement, pool, score
 
 app = typer.Typer(
     name="horde",
@@ -21,6 +21,7 @@ app.add_typer(jobs.app, name="job")
 app.add_typer(placement.app, name="placement")
 app.add_typer(pool.app, name="pool")
 app.add_typer(score.app, name="score")
+app.add_typer(config.app, name="config")
 app.add_typer(devchain.app, name="devchain")
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
@@ -53,6 +54,7 @@ def _mendable() -> tuple[type[Exception], ...]:
     from horde_agents.jobs.classes import ClassesWrong
     from horde_agents.placement.coordination import CoordinationAway, CoordinationDenied
     from horde_agents.placement.orders import OrderRefused
+    from horde_agents.protocol.signed_configuration import ConfigurationRefused
     from horde_agents.protocol.signing import WalletUnreadable
     from horde_agents.runtime.settings import SettingsWrong
     from horde_agents.scoring.inputs import InputsWrong
@@ -60,7 +62,7 @@ def _mendable() -> tuple[type[Exception], ...]:
     from horde_agents.scoring.tally import UnknownOutcome
     from horde_agents.store.engine import StoreUnusable
 
-    ours = (demo.DemoFailed, devchain.DevchainRefused, OrderRefused)
+    ours = (ConfigurationRefused, demo.DemoFailed, devchain.DevchainRefused, OrderRefused)
     outside = (CoordinationAway, CoordinationDenied, FacilitatorFault, ChainFault, ValidatorApiFault)
     scores = (score.ScoreMissing, InputsWrong, ResultWrong, UnknownOutcome)
     return (SettingsWrong, StoreUnusable, WalletUnreadable, ClassesWrong, *outside, *scores, *ours)

@@ -12,6 +12,7 @@ from horde_agents.agents.validator.api.listener import serving_api
 from horde_agents.agents.validator.api.sources import Sources
 from horde_agents.agents.validator.chain_watch import ChainWatch
 from horde_agents.agents.validator.cheat_reports import CheatReports
+from horde_agents.agents.validator.configuration import LiveConfiguration, source_of
 from horde_agents.agents.validator.cross_validation import CrossValidation
 from horde_agents.agents.validator.cycles import Cycles, build_cycles
 from horde_agents.agents.validator.directory import Directory
@@ -113,9 +114,14 @@ async def assembled(settings: ValidatorSettings) -> AsyncIterator[Validator]:
         shares = OwnShares(settings.share_window_s, signer.hotkey, directory)
         await shares.load(store, now())
         parts = Parts(settings, store, signer, http, directory, manifests, reliability, waiting, shares)
+        live = LiveConfiguration(source_of(settings), store, http, parts.metrics)
+        await live.load()
+        parts.knobs = lambda: live.now
         chain = await stack.enter_async_context(_chain(settings, signer))
         watch = await _watch(parts, chain) if chain else None
         supervisor = await stack.enter_async_context(supervised())
+        if settings.configuration_source is not None:
+            supervisor.keep("configuration", live.serve)
         polls = Polls(parts)
         dispatch = Dispatch(parts, supervisor, Finding(parts, polls))
         if watch is not None:

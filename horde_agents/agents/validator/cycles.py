@@ -1,6 +1,5 @@
 """Puts together what works by cycles: the clock, batches, scoring, weights."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +16,6 @@ from horde_agents.agents.validator.weights.setter import WeightSetter
 from horde_agents.clients.chain import BittensorChain
 from horde_agents.clients.chain_weights import BittensorWeights
 from horde_agents.runtime.supervisor import Supervisor
-from horde_agents.scoring.configuration import Configuration
 from horde_agents.scoring.cycles import seats
 from horde_agents.scoring.shares import configured_shares
 
@@ -76,8 +74,7 @@ async def build_cycles(parts: Parts, polls: Polls, chain: BittensorChain) -> Cyc
     clock = CycleClock(chain, parts.store, settings.netuid, settings.cycle_blocks, settings.block_s)
     await clock.load()
     parts.cycle_number = clock.cycle_number
-    configuration = _fixed(Configuration())
-    synthetic = Synthetic(parts, clock, polls, configuration, _kinds(parts), settings.block_s)
+    synthetic = Synthetic(parts, clock, polls, parts.knobs, _kinds(parts), settings.block_s)
     pace = Pace(settings.netuid, settings.cycle_blocks, round(settings.block_s * _US_PER_S))
     counts = MeasuredCounts(parts.store)
     scoring = ScoringRound(parts.store, parts.signer.hotkey, pace, clock, counts, configured_shares)
@@ -85,15 +82,11 @@ async def build_cycles(parts: Parts, polls: Polls, chain: BittensorChain) -> Cyc
         BittensorWeights(chain),
         parts.store,
         settings.netuid,
-        lambda: configuration().commit_reveal,
+        lambda: parts.knobs().commit_reveal,
         settings.weights_scheme,
         settings.weights_poll_s,
     )
-    return Cycles(clock, synthetic, setter, CycleEnds(clock, scoring, configuration, setter.put))
-
-
-def _fixed(configuration: Configuration) -> Callable[[], Configuration]:
-    return lambda: configuration
+    return Cycles(clock, synthetic, setter, CycleEnds(clock, scoring, parts.knobs, setter.put))
 
 
 def _kinds(parts: Parts) -> dict[str, SyntheticKind]:

@@ -16,6 +16,8 @@ class Metrics:
     stage_seconds: Histogram = field(init=False)
     open_jobs: Gauge = field(init=False)
     outbox_messages: Gauge = field(init=False)
+    configuration_version: Gauge = field(init=False)
+    configuration_refusals: Counter = field(init=False)
 
     def __post_init__(self) -> None:
         self.attempts = Counter(
@@ -38,5 +40,15 @@ class Metrics:
             "horde_validator_outbox_messages",
             "Status updates that a facilitator has not acknowledged.",
             ["facilitator"],
+            registry=self.registry,
+        )
+        self.configuration_version = Gauge(
+            "horde_validator_configuration_version",
+            "Version of the dynamic configuration in force; 0 has all defaults.",
+            registry=self.registry,
+        )
+        self.configuration_refusals = Counter(
+            "horde_validator_configuration_refusals",
+            "Looks at the dynamic configuration that found none, or one that does not apply.",
             registry=self.registry,
         )

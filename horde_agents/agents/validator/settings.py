@@ -101,6 +101,16 @@ class ValidatorSettings(AgentSettings):
         12.0, gt=0, description="Seconds between looks at what has become of weights on the chain."
     )
 
+    configuration_source: str | None = Field(
+        None, description="File or http address of the signed dynamic configuration; none: defaults."
+    )
+    configuration_signers: tuple[str, ...] = Field(
+        (), description="Hotkeys whose signature makes a dynamic configuration count."
+    )
+    configuration_poll_s: float = Field(
+        60.0, gt=0, description="Seconds between looks at the dynamic configuration."
+    )
+
     manifest_poll_s: float = Field(300.0, gt=0, description="Seconds between polls of miners' manifests.")
     manifest_stale_s: float = Field(900.0, gt=0, description="A manifest older than this does not count.")
     manifest_timeout_s: float = Field(10.0, gt=0, description="Seconds a miner may take to send a manifest.")
