@@ -138,7 +138,7 @@ async def _log_faults(connection: AsyncConnection, inputs: Inputs) -> list[str]:
     end = await verdicts.end_named(connection, inputs.verdicts_sha256)
     if end is None:
         return ["the verdict log no longer has the row that the inputs end with"]
-    same = await work_of(connection, inputs.cycle, end) == inputs.work
+    same = await work_of(connection, inputs.cycle, end, inputs.point_us) == inputs.work
     return [] if same else ["the verdict log sums up to other work"]
 
 

@@ -2,12 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import Final
 
 from horde_agents.scoring.facts import BatchCount, MinerWork, Outcome
 from horde_agents.scoring.inputs import Inputs
-
-_RAN: Final = (Outcome.PASSED, Outcome.HORDE_ENDED)
 
 #: Executors by (miner hotkey, class), all measured at one instant.
 Measured = Mapping[tuple[str, str], int]
@@ -33,15 +30,14 @@ def slots_of(inputs: Inputs, work: MinerWork) -> int:
     """
     key = (work.miner_hotkey, work.executor_class)
     slots = measured(inputs.counts or inputs.previous_counts).get(key, 0)
-    ran = any(user.outcomes.get(outcome, 0) for user in work.users for outcome in _RAN)
+    ran = work.organic.count(Outcome.PASSED, Outcome.HORDE_ENDED) > 0
     most = inputs.configuration.max_executors_per_class.get(work.executor_class)
     return capped(max(slots, int(ran)), most)
 
 
 def allowance_points(inputs: Inputs, work: MinerWork) -> Fraction:
     """The most points that organic work may give: share * slots * cycle, in points."""
-    point_us = inputs.configuration.organic_s_per_point * 1_000_000
-    return inputs.share_of_capacity * Fraction(slots_of(inputs, work) * inputs.cycle_us, point_us)
+    return inputs.share_of_capacity * Fraction(slots_of(inputs, work) * inputs.cycle_us, inputs.point_us)
 
 
 def capped(count: int, most: int | None) -> int:

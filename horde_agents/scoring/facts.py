@@ -107,24 +107,32 @@ class BatchWork:
 
 
 @dataclass(frozen=True, slots=True)
-class UserWork:
-    """What one user's jobs, at one miner and class, came to, and the time that counts."""
+class OrganicWork:
+    """What users' jobs, at one miner and class, came to; no user is named.
+
+    ``small_users`` are those with a job that passed whose time, all in all, is less than a point's;
+    ``large_us`` is the time of all other users that counts, ``large_users`` their number.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-    user_hotkey: Annotated[str, Field(max_length=64)]
     outcomes: dict[Outcome, Count]
-    passed_us: Microseconds
-    ended_us: Microseconds
+    small_users: Count
+    large_users: Count
+    large_us: Microseconds
+
+    def count(self, *outcomes: Outcome) -> int:
+        """Jobs that came to one of these."""
+        return sum(self.outcomes.get(outcome, 0) for outcome in outcomes)
 
 
 @dataclass(frozen=True, slots=True)
 class MinerWork:
-    """All work of a miner in one class and cycle, sums in the order of their names."""
+    """All work of a miner in one class and cycle, batches in the order of their uuids."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     miner_hotkey: Text64
     executor_class: Text64
     batches: tuple[BatchWork, ...]
-    users: tuple[UserWork, ...]
+    organic: OrganicWork

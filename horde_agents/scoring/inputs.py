@@ -51,6 +51,11 @@ class Inputs:
         return self.length_blocks * self.block_us
 
     @property
+    def point_us(self) -> int:
+        """The organic time that makes a point."""
+        return point_us(self.configuration)
+
+    @property
     def share_of_capacity(self) -> Fraction:
         """``share`` as a number."""
         return Fraction(self.share)
@@ -117,6 +122,11 @@ class Inputs:
 _ADAPTER: Final = TypeAdapter(Inputs)
 
 
+def point_us(configuration: Configuration) -> int:
+    """The organic time that makes a point."""
+    return configuration.organic_s_per_point * 1_000_000
+
+
 def _by_miner(work: MinerWork) -> tuple[str, str]:
     return work.miner_hotkey, work.executor_class
 
@@ -128,10 +138,8 @@ def _by_batch(count: BatchCount) -> tuple[int, str, str, str]:
 def _ordered(work: MinerWork) -> MinerWork:
     where = f"of {work.miner_hotkey} and {work.executor_class}"
     _refuse_twins((batch.batch_uuid for batch in work.batches), f"batch {where}")
-    _refuse_twins((user.user_hotkey for user in work.users), f"user {where}")
     batches = tuple(sorted(work.batches, key=lambda batch: batch.batch_uuid))
-    users = tuple(sorted(work.users, key=lambda user: user.user_hotkey))
-    return MinerWork(work.miner_hotkey, work.executor_class, batches, users)
+    return MinerWork(work.miner_hotkey, work.executor_class, batches, work.organic)
 
 
 def _refuse_twins(names: Iterable[Any], what: str) -> None:

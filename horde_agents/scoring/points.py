@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
 
 from horde_agents.scoring.allowance import allowance_points, capped, slots_of
-from horde_agents.scoring.facts import BatchWork, MinerWork, Outcome, UserWork
+from horde_agents.scoring.facts import BatchWork, MinerWork, Outcome
 from horde_agents.scoring.inputs import Inputs
-
-_US: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +45,18 @@ class Points:
 def points_of(work: MinerWork, inputs: Inputs) -> Points:
     """The points of a miner's work in a class.
 
-    A passed or excused synthetic job gives one. What failed, was declined badly or did not run gives
-    nothing and takes nothing away.
+    A passed or excused synthetic job gives one; a user with a job that passed gives one at least. What
+    failed, was declined badly or did not run gives nothing and takes nothing away.
     """
     most = inputs.configuration.max_executors_per_class.get(work.executor_class)
-    point_us = inputs.configuration.organic_s_per_point * _US
-    by_user = [_user_points(user, point_us) for user in work.users]
+    organic = work.organic
     return Points(
         passed=sum(batch.count(Outcome.PASSED) for batch in work.batches),
         excused=sum(batch.count(Outcome.EXCUSED) for batch in work.batches),
         limited=sum(_above_limit(batch, most) for batch in work.batches),
-        users=sum(points > 0 for points, _ in by_user),
-        topped_up=sum(topped_up for _, topped_up in by_user),
-        organic=sum((points for points, _ in by_user), Fraction(0)),
+        users=organic.small_users + organic.large_users,
+        topped_up=organic.small_users,
+        organic=organic.small_users + Fraction(organic.large_us, inputs.point_us),
         slots=slots_of(inputs, work),
         allowance=allowance_points(inputs, work),
     )
@@ -69,10 +65,3 @@ def points_of(work: MinerWork, inputs: Inputs) -> Points:
 def _above_limit(batch: BatchWork, most: int | None) -> int:
     good = batch.count(Outcome.PASSED, Outcome.EXCUSED)
     return good - capped(good, most)
-
-
-def _user_points(user: UserWork, point_us: int) -> tuple[Fraction, bool]:
-    """A user's points, and whether they were topped up to one; only a job that passed does that."""
-    earned = Fraction(user.passed_us + user.ended_us, point_us)
-    topped_up = user.passed_us > 0 and earned < 1
-    return (Fraction(1) if topped_up else earned), topped_up

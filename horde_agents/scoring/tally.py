@@ -1,17 +1,17 @@
-"""Sums verdicts up while they stream by; keeps one entry for each batch and user of a miner, not a job."""
+"""Sums verdicts up while they stream by; keeps one number for each user of a miner, nothing for a job."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
-from horde_agents.scoring.facts import BatchWork, MinerWork, Outcome, UserWork, Work
+from horde_agents.scoring.facts import BatchWork, MinerWork, OrganicWork, Outcome, Work
 
 #: miner_hotkey, executor_class, is_organic, batch_uuid, user_hotkey, outcome, run_us, limit_us.
 VerdictRow: TypeAlias = tuple[str, str, bool, str, str, str, int, int]
-#: A verdict's columns without its times.
-_Key: TypeAlias = tuple[str, str, bool, str, str, str]
 
 _OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
+_PASSED: Final = Outcome.PASSED.value
+_ENDED: Final = Outcome.HORDE_ENDED.value
 
 
 class UnknownOutcome(Exception):
@@ -20,37 +20,46 @@ class UnknownOutcome(Exception):
 
 @dataclass(slots=True)
 class _Sums:
-    batches: dict[str, dict[Outcome, int]] = field(default_factory=dict)
-    users: dict[str, "_User"] = field(default_factory=dict)
+    """Of one miner and class: jobs by outcome, and each user's time in jobs that passed or were ended."""
 
-
-@dataclass(slots=True)
-class _User:
-    outcomes: dict[Outcome, int] = field(default_factory=dict)
-    paid_us: dict[Outcome, int] = field(default_factory=dict)
+    organic: dict[str, int] = field(default_factory=dict)
+    batches: dict[str, dict[str, int]] = field(default_factory=dict)
+    passed_us: dict[str, int] = field(default_factory=dict)
+    ended_us: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Tally:
-    """Takes verdicts in any order; ``result`` is the same whatever the order was."""
+    """Takes verdicts in any order; ``result`` is the same whatever the order was.
 
+    ``point_us`` is the organic time that makes a point: it parts small users from large ones.
+    """
+
+    point_us: int
     rows: int = 0
-    _sums: dict[_Key, list[int]] = field(default_factory=dict)
+    _sums: dict[tuple[str, str], _Sums] = field(default_factory=dict)
+    _users: dict[str, str] = field(default_factory=dict)
 
     def add(self, rows: Iterable[VerdictRow]) -> None:
         """Count stored rows; the one loop that runs for each job, so it does as little as it can."""
-        sums, many = self._sums, 0
-        for row in rows:
+        sums_of, same_user, many = self._sums, self._users.setdefault, 0
+        for miner, name, is_organic, batch, user, outcome, run_us, limit_us in rows:
             many += 1
-            key, paid_us = row[:6], row[6]
-            if paid_us > row[7]:  # a call of min() takes as long as the rest of this loop
-                paid_us = row[7]
-            known = sums.get(key)
-            if known is None:
-                sums[key] = [1, paid_us]
+            sums = sums_of.get((miner, name))
+            if sums is None:
+                sums = sums_of[miner, name] = _Sums()
+            counts = sums.organic if is_organic else sums.batches.setdefault(batch, {})
+            counts[outcome] = counts.get(outcome, 0) + 1
+            if not is_organic or (outcome != _PASSED and outcome != _ENDED):
+                continue
+            paid_us = sums.passed_us if outcome == _PASSED else sums.ended_us
+            known_us = paid_us.get(user)
+            # A call of min() would take as long as half of this loop.
+            this_us = run_us if run_us < limit_us else limit_us  # noqa: FURB136
+            if known_us is None:
+                paid_us[same_user(user, user)] = this_us
             else:
-                known[0] += 1
-                known[1] += paid_us
+                paid_us[user] = known_us + this_us
         self.rows += many
 
     def result(self) -> tuple[MinerWork, ...]:
@@ -59,22 +68,32 @@ class Tally:
         Raises:
             UnknownOutcome: as its text says.
         """
-        gathered: dict[tuple[str, str], _Sums] = {}
-        for (miner, name, is_organic, batch, user, outcome), (jobs, paid_us) in self._sums.items():
-            into = gathered.setdefault((miner, name), _Sums())
-            kind = _outcome(outcome)
-            if is_organic:
-                who = into.users.setdefault(user, _User())
-                _count(who.outcomes, kind, jobs)
-                _count(who.paid_us, kind, paid_us)
-            else:
-                _count(into.batches.setdefault(batch, {}), kind, jobs)
-        return tuple(_work(*key, sums) for key, sums in sorted(gathered.items(), key=lambda item: item[0]))
+        return tuple(self._work(*key, self._sums[key]) for key in sorted(self._sums))
+
+    def _work(self, miner: str, name: str, sums: _Sums) -> MinerWork:
+        batches = (BatchWork(uuid, _counts(sums.batches[uuid])) for uuid in sorted(sums.batches))
+        return MinerWork(miner, name, tuple(batches), self._organic(sums))
+
+    def _organic(self, sums: _Sums) -> OrganicWork:
+        passed_us, ended_us = sums.passed_us, sums.ended_us
+        small_users = large_users = large_us = 0
+        for user, user_us in passed_us.items():
+            all_us = user_us + ended_us.get(user, 0)
+            if user_us and all_us < self.point_us:
+                small_users += 1
+            elif all_us:
+                large_users += 1
+                large_us += all_us
+        for user, user_us in ended_us.items():
+            if user_us and user not in passed_us:
+                large_users += 1
+                large_us += user_us
+        return OrganicWork(_counts(sums.organic), small_users, large_users, large_us)
 
 
-def summed(works: Iterable[Work]) -> tuple[MinerWork, ...]:
+def summed(works: Iterable[Work], point_us: int) -> tuple[MinerWork, ...]:
     """The sums of single verdicts."""
-    tally = Tally()
+    tally = Tally(point_us)
     tally.add(_row(work) for work in works)
     return tally.result()
 
@@ -85,27 +104,10 @@ def _row(work: Work) -> VerdictRow:
     return (*who, work.is_organic, work.batch_uuid, work.user_hotkey, work.outcome.value, *times)
 
 
-def _outcome(text: str) -> Outcome:
-    known = _OUTCOMES.get(text)
-    if known is None:
-        raise UnknownOutcome(f"The store has a verdict {text!r:.60}; a newer version of horde wrote it.")
-    return known
-
-
-def _count(counts: dict[Outcome, int], outcome: Outcome, many: int) -> None:
-    counts[outcome] = counts.get(outcome, 0) + many
-
-
-def _work(miner: str, name: str, sums: _Sums) -> MinerWork:
-    batches = (BatchWork(uuid, _sorted(sums.batches[uuid])) for uuid in sorted(sums.batches))
-    users = (_user_work(user, sums.users[user]) for user in sorted(sums.users))
-    return MinerWork(miner, name, tuple(batches), tuple(users))
-
-
-def _user_work(user: str, sums: _User) -> UserWork:
-    passed_us = sums.paid_us.get(Outcome.PASSED, 0)
-    return UserWork(user, _sorted(sums.outcomes), passed_us, sums.paid_us.get(Outcome.HORDE_ENDED, 0))
-
-
-def _sorted(counts: Mapping[Outcome, Any]) -> dict[Outcome, int]:
-    return {outcome: counts[outcome] for outcome in sorted(counts)}
+def _counts(counts: Mapping[str, int]) -> dict[Outcome, int]:
+    unknown = sorted(set(counts) - set(_OUTCOMES))
+    if unknown:
+        raise UnknownOutcome(
+            f"The store has a verdict {unknown[0]!r:.60}; a newer version of horde wrote it."
+        )
+    return {_OUTCOMES[name]: counts[name] for name in sorted(counts)}

@@ -214,7 +214,7 @@ class _Miners:
 def _outcomes(work: MinerWork) -> dict[str, int]:
     """How many jobs came to what, ``synthetic passed`` and the like."""
     found: dict[str, int] = {}
-    for kind, rows in (("synthetic", work.batches), ("organic", work.users)):
+    for kind, rows in (("synthetic", work.batches), ("organic", (work.organic,))):
         for row in rows:
             for outcome, many in row.outcomes.items():
                 found[f"{kind} {outcome.value}"] = found.get(f"{kind} {outcome.value}", 0) + many

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final, cast
 
-from sqlalchemy import Row, Select, insert, select, text
+from sqlalchemy import Integer, Row, Select, insert, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.scoring.canonical import canonical_json
@@ -112,7 +112,7 @@ async def of_cycle(
     columns = (
         verdicts.c.miner_hotkey,
         verdicts.c.executor_class,
-        verdicts.c.is_organic,
+        type_coerce(verdicts.c.is_organic, Integer),  # 0 and 1 will do: a conversion costs each row
         verdicts.c.batch_uuid,
         verdicts.c.user_hotkey,
         verdicts.c.outcome,

@@ -14,6 +14,7 @@ from tests.bench.dance import dance_figures
 from tests.bench.figures import Figure
 from tests.bench.jobs import job_figures
 from tests.bench.routing import routing_figures
+from tests.bench.scoring import scoring_figures
 from tests.bench.store_writes import store_figures
 from tests.bench.submissions import submission_figures
 
@@ -45,6 +46,7 @@ MEASURES: Final[dict[str, Callable[[], list[Figure]]]] = {
     "cluster": cluster_figures,
     "dance": dance_figures,
     "busy_miner": busy_miner_figures,
+    "scoring": scoring_figures,
 }
 
 

@@ -12,7 +12,7 @@ from horde_agents.runtime import clock
 from horde_agents.runtime.logs import get_logger
 from horde_agents.scoring.configuration import Configuration
 from horde_agents.scoring.facts import BatchCount, MinerWork, NeuronFact
-from horde_agents.scoring.inputs import Inputs
+from horde_agents.scoring.inputs import Inputs, point_us
 from horde_agents.scoring.result import Result
 from horde_agents.scoring.tally import Tally
 from horde_agents.scoring.weights import score
@@ -91,7 +91,7 @@ class ScoringRound:
         at_start = await self.snapshots.at_cycle(cycle)
         async with self.store.reading() as connection:
             end = await verdicts.end_of_cycle(connection, cycle)
-            work = await work_of(connection, cycle, end)
+            work = await work_of(connection, cycle, end, point_us(configuration))
         return Inputs(
             netuid=self.pace.netuid,
             cycle=cycle,
@@ -113,13 +113,15 @@ class ScoringRound:
         return f"{share.numerator}/{share.denominator}"
 
 
-async def work_of(connection: AsyncConnection, cycle: int, end: LogEnd) -> tuple[MinerWork, ...]:
+async def work_of(
+    connection: AsyncConnection, cycle: int, end: LogEnd, organic_point_us: int
+) -> tuple[MinerWork, ...]:
     """The verdicts of a cycle up to ``end``, summed up as they are read.
 
     Raises:
         UnknownOutcome: a newer version has written the log.
     """
-    tally = Tally()
+    tally = Tally(organic_point_us)
     async for rows in verdicts.of_cycle(connection, cycle, end):
         tally.add(rows)
     return tally.result()

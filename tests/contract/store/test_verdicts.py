@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from horde_agents.scoring.facts import BatchWork, MinerWork, Outcome, UserWork, Work
+from horde_agents.scoring.facts import BatchWork, MinerWork, OrganicWork, Outcome, Work
 from horde_agents.scoring.tally import Tally, summed
 from horde_agents.store import verdicts
 from horde_agents.store.engine import Store
 from horde_agents.store.tables import verdicts as table
 from horde_agents.store.verdicts import ChainCheck, LogEnd, Verdict
 from tests.contract.store.rows import AT
+
+_POINT_US = 50
 
 
 def _verdict(number: int = 0, cycle: int = 7, why: str = "answer was right", **changes: Any) -> Verdict:
@@ -70,17 +72,17 @@ async def test_the_log_is_read_page_by_page(store: Store) -> None:
 async def test_a_cycle_is_read_as_the_sums_of_its_own_verdicts(store: Store) -> None:
     rows = [_verdict(number, cycle=7 + number // 20) for number in range(30)]
     await _append(store, *rows)
-    tally = Tally()
+    tally = Tally(_POINT_US)
     async with store.reading() as connection:
         end = await verdicts.end_of_cycle(connection, 7)
         async for chunk in verdicts.of_cycle(connection, 7, end):
             tally.add(chunk)
         stored = await verdicts.page(connection, cycle=7)
     assert tally.rows == 20
-    assert tally.result() == summed(row.work for row in rows[:20])
+    assert tally.result() == summed((row.work for row in rows[:20]), _POINT_US)
     passed = {Outcome.PASSED: 10}
-    users = (UserWork("user", passed, passed_us=2 + 4 + 6 + 8 + 10 * 5, ended_us=0),)
-    assert tally.result() == (MinerWork("miner", "always_on.test", (BatchWork("batch", passed),), users),)
+    organic = OrganicWork(passed, small_users=0, large_users=1, large_us=2 + 4 + 6 + 8 + 10 * 5)
+    assert tally.result() == (MinerWork("miner", "always_on.test", (BatchWork("batch", passed),), organic),)
     assert end == LogEnd(stored[-1].id, stored[-1].chain_sha256)
 
 
@@ -89,7 +91,7 @@ async def test_verdicts_appended_after_the_end_was_taken_are_not_read(store: Sto
     async with store.reading() as connection:
         end = await verdicts.end_of_cycle(connection, 7)
     await _append(store, _verdict(3))
-    tally = Tally()
+    tally = Tally(_POINT_US)
     async with store.reading() as connection:
         async for chunk in verdicts.of_cycle(connection, 7, end):
             tally.add(chunk)

@@ -53,7 +53,7 @@ class KeptSnapshots:
 class KeptCounts:
     """Measured counts by cycle."""
 
-    by_cycle: dict[int, tuple[BatchCount, ...]] = field(default_factory=dict)
+    by_cycle: Mapping[int, tuple[BatchCount, ...]] = field(default_factory=dict)
 
     async def counts(self, cycle: int) -> tuple[BatchCount, ...]:
         return self.by_cycle.get(cycle, ())

@@ -6,7 +6,7 @@ from typing import Any
 
 from horde_agents.scoring.configuration import Configuration
 from horde_agents.scoring.facts import BatchCount, NeuronFact, Outcome, Work
-from horde_agents.scoring.inputs import Inputs
+from horde_agents.scoring.inputs import Inputs, point_us
 from horde_agents.scoring.result import ClassScore, MinerScore, Result
 from horde_agents.scoring.tally import summed
 
@@ -47,6 +47,7 @@ def counted(miner: str, executors: int, name: str = CLASS, batch: str = "batch-1
 
 def cycle_inputs(works: Iterable[Work] = (), **changes: Any) -> Inputs:
     """A cycle of 722 blocks of 12 s; miners a, b, c are registered, the validator may use them whole."""
+    configuration = changes.get("configuration", Configuration(class_weights={CLASS: 1}))
     facts: dict[str, Any] = {
         "netuid": 12,
         "cycle": 5,
@@ -54,9 +55,9 @@ def cycle_inputs(works: Iterable[Work] = (), **changes: Any) -> Inputs:
         "block_us": 12 * SECOND_US,
         "validator_hotkey": "validator",
         "share": "1/1",
-        "configuration": Configuration(class_weights={CLASS: 1}),
+        "configuration": configuration,
         "neurons": (neuron(0, "a"), neuron(1, "b"), neuron(2, "c"), neuron(3, "validator", permit=True)),
-        "work": summed(works),
+        "work": summed(works, point_us(configuration)),
         "counts": (),
         "previous_counts": (),
         "verdicts_sha256": "",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from horde_agents.scoring.facts import BatchWork, MinerWork, Outcome, UserWork
+from horde_agents.scoring.facts import BatchWork, MinerWork, OrganicWork, Outcome
 from horde_agents.scoring.inputs import Inputs, InputsWrong
 from horde_agents.scoring.result import Result, ResultWrong
 from horde_agents.scoring.tally import Tally, UnknownOutcome
@@ -82,8 +82,8 @@ def _changed(path: str, value: Any) -> str:
         ("neurons.0.stake_rao", -1),
         ("neurons.1.uid", 0),
         ("neurons.1.hotkey", "a"),
-        ("work.0.users.0.passed_us", -5),
-        ("work.0.users.0.outcomes", {"splendid": 1}),
+        ("work.0.organic.large_us", -5),
+        ("work.0.organic.outcomes", {"splendid": 1}),
         ("work.0.miner_hotkey", "x" * 65),
         ("counts.0.executors", 2**30),
         ("counts.0.executors", True),
@@ -110,14 +110,11 @@ def test_two_facts_about_one_thing_are_refused_by_name() -> None:
         score(cycle_inputs(counts=(counted("a", 1), counted("a", 2))))
     batch = BatchWork("batch", {Outcome.PASSED: 1})
     with pytest.raises(InputsWrong, match="two rows for batch"):
-        score(cycle_inputs(work=(MinerWork("a", CLASS, (batch, batch), ()),)))
-    user = UserWork("user", {Outcome.PASSED: 1}, 1, 0)
-    with pytest.raises(InputsWrong, match="two rows for user"):
-        score(cycle_inputs(work=(MinerWork("a", CLASS, (), (user, user)),)))
+        score(cycle_inputs(work=(MinerWork("a", CLASS, (batch, batch), OrganicWork({}, 0, 0, 0)),)))
 
 
 def test_a_stored_outcome_of_a_newer_version_stops_the_scoring() -> None:
-    tally = Tally()
+    tally = Tally(1)
     tally.add([("a", CLASS, False, "batch", "", "splendid", 1, 1)])
     with pytest.raises(UnknownOutcome, match="newer version"):
         tally.result()

@@ -1,5 +1,6 @@
 """Laws of scoring that hold for whatever work there was."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
 from random import Random
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from horde_agents.scoring.configuration import Configuration
-from horde_agents.scoring.facts import BatchCount, Outcome, Work
+from horde_agents.scoring.facts import BatchCount, MinerWork, Outcome, Work
 from horde_agents.scoring.inputs import Inputs
 from horde_agents.scoring.tally import summed
 from horde_agents.scoring.weights import MAX_WEIGHT, score, upscaled
@@ -36,6 +37,10 @@ _counts = st.dictionaries(
 ).map(lambda rows: tuple(BatchCount("batch", 9, *key, many) for key, many in rows.items()))
 
 
+def _summed(works: Iterable[Work]) -> tuple[MinerWork, ...]:
+    return summed(works, 300 * _US)
+
+
 @st.composite
 def _cycles(draw: st.DrawFn) -> tuple[Inputs, list[Work]]:
     works = draw(st.lists(_works, max_size=40))
@@ -57,7 +62,7 @@ def test_the_order_of_the_facts_changes_no_byte(cycle: tuple[Inputs, list[Work]]
     other = replace(
         inputs,
         neurons=tuple(random.sample(inputs.neurons, len(inputs.neurons))),
-        work=tuple(random.sample(summed(shuffled_works), len(inputs.work))),
+        work=tuple(random.sample(_summed(shuffled_works), len(inputs.work))),
         counts=tuple(random.sample(inputs.counts, len(inputs.counts))),
         previous_counts=tuple(random.sample(inputs.previous_counts, len(inputs.previous_counts))),
     )
@@ -94,7 +99,7 @@ def test_as_much_more_work_of_everyone_changes_no_weight(
     more = [
         replace(work, attempt_uuid=f"{work.attempt_uuid}-{n}") for work in batch_jobs for n in range(factor)
     ]
-    once, many = replace(inputs, work=summed(batch_jobs)), replace(inputs, work=summed(more))
+    once, many = replace(inputs, work=_summed(batch_jobs)), replace(inputs, work=_summed(more))
     assert (score(once).uids, score(once).weights) == (score(many).uids, score(many).weights)
 
 
@@ -104,7 +109,7 @@ def test_upscaling_looks_at_proportions_alone(shares: dict[int, Fraction], facto
 
 
 def _points(works: list[Work], inputs: Inputs) -> Fraction:
-    found = score(replace(inputs, work=summed(works)))
+    found = score(replace(inputs, work=_summed(works)))
     return sum(
         (Fraction(part.points) for miner in found.miners if miner.hotkey == "a" for part in miner.classes),
         Fraction(0),
@@ -152,5 +157,5 @@ def test_however_many_users_a_miner_brings_the_allowance_caps_it(users: int, sha
 def test_jobs_that_did_not_run_change_no_weight(cycle: tuple[Inputs, list[Work]], others: list[Work]) -> None:
     inputs, works = cycle
     not_run = [replace(work, outcome=Outcome.NOT_RUN) for work in others]
-    with_them = replace(inputs, work=summed([*works, *not_run]))
+    with_them = replace(inputs, work=_summed([*works, *not_run]))
     assert score(with_them).weights == score(inputs).weights
