@@ -60,8 +60,8 @@ def _points(score: ClassScore) -> Iterator[str]:
     if score.above_executor_limit:
         yield _line(-score.above_executor_limit, "above the limit of executors of a batch")
     topped = f", {score.organic_users_topped_up} of them topped up to 1" * bool(score.organic_users_topped_up)
-    yield _line(score.organic_points, f"organic work of {score.organic_users} users{topped}")
-    allowance = f"allowance on {score.slots} slots"
+    yield _line(score.organic_points, f"organic work of {_many(score.organic_users, 'user')}{topped}")
+    allowance = f"allowance on {_many(score.slots, 'slot')}"
     if score.allowance_bit:
         yield _line(score.allowance_points, f"{allowance}: no more organic points than this")
     else:
@@ -88,6 +88,10 @@ def _without_points(outcomes: Iterable[tuple[str, int]]) -> str:
 
 def _line(points: int | str, what: str) -> str:
     return f"  {_places(str(points), 4):>14}  {what}"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _percent(ppb: int) -> str:

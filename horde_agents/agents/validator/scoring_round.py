@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,6 +23,9 @@ from horde_agents.store.verdicts import LogEnd
 
 #: Fair share of capacity by hotkey, from the stakes of all that hold a permit.
 Shares: TypeAlias = Callable[[Mapping[str, int], Configuration], Mapping[str, Fraction]]
+
+#: Cycles that the chain may have been away when one is scored.
+_LOOK_AHEAD_CYCLES: Final = 8
 
 _log = get_logger(__name__)
 
@@ -64,7 +67,7 @@ class ScoringRound:
     async def score(self, cycle: int, configuration: Configuration) -> Result | None:
         """The result for a cycle that is over; the stored one if it has been scored before.
 
-        ``None`` without the metagraph at its end: what a miner that left did must not be paid.
+        ``None`` without a metagraph of its end or soon after: what a miner that left did must not be paid.
 
         Raises:
             InputsWrong: the metagraph has two rows for one UID or hotkey.
@@ -76,7 +79,7 @@ class ScoringRound:
             return Result.from_json(known.result_json)
         inputs = await self._gather(cycle, configuration)
         if inputs is None:
-            _log.warning("cycle is not scored: no metagraph of its end", cycle=cycle)
+            _log.warning("cycle is not scored: no metagraph since its end", cycle=cycle)
             return None
         made = await asyncio.to_thread(_scored, inputs)
         kept = await self.store.writer.run(lambda connection: cycle_scores.put(connection, made))
@@ -85,7 +88,7 @@ class ScoringRound:
         return result
 
     async def _gather(self, cycle: int, configuration: Configuration) -> Inputs | None:
-        neurons = await self.snapshots.at_cycle(cycle + 1)
+        neurons = await self._neurons_since(cycle + 1)
         if neurons is None:
             return None
         at_start = await self.snapshots.at_cycle(cycle)
@@ -106,6 +109,14 @@ class ScoringRound:
             previous_counts=await self.measurements.counts(cycle - 1),
             verdicts_sha256=end.chain_sha256,
         )
+
+    async def _neurons_since(self, cycle: int) -> tuple[NeuronFact, ...] | None:
+        """The first metagraph since then: while the chain was away nobody could look."""
+        for number in range(cycle, cycle + _LOOK_AHEAD_CYCLES):
+            neurons = await self.snapshots.at_cycle(number)
+            if neurons is not None:
+                return neurons
+        return None
 
     def _share(self, neurons: tuple[NeuronFact, ...], configuration: Configuration) -> str:
         stakes_rao = {neuron.hotkey: neuron.stake_rao for neuron in neurons if neuron.permit}

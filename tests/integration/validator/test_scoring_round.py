@@ -125,6 +125,14 @@ async def test_a_cycle_without_the_metagraph_of_its_end_is_not_scored(store: Sto
         assert await cycle_scores.newest(connection) is None
 
 
+async def test_a_cycle_whose_end_nobody_saw_is_scored_by_the_next_metagraph(store: Store) -> None:
+    await _append(store, _verdict(1), _verdict(2, "miner-b"))
+    gone = KeptSnapshots({5: _NEURONS, 8: _NEURONS[1:], 9: _NEURONS})
+    result = await replace(_round(store), snapshots=gone).score(5, _CONFIGURATION)
+    assert result is not None
+    assert result.uids == (1,)
+
+
 async def test_a_miner_that_left_in_the_middle_gets_no_weight(store: Store) -> None:
     await _append(store, _verdict(1), _verdict(2, "miner-b"))
     stranger = NeuronFact(0, "stranger", "cold-s", 0, permit=False)

@@ -55,6 +55,29 @@ def _cycles(draw: st.DrawFn) -> tuple[Inputs, list[Work]]:
     return inputs, works
 
 
+def _organic_points_by_the_rule(works: list[Work], hotkey: str, name: str) -> Fraction:
+    """The rule of docs/scoring.md, job by job, without any sums on the way."""
+    mine = [w for w in works if w.is_organic and (w.miner_hotkey, w.executor_class) == (hotkey, name)]
+    points = Fraction(0)
+    for user in {work.user_hotkey for work in mine}:
+        paid = [
+            w for w in mine if w.user_hotkey == user and w.outcome in {Outcome.PASSED, Outcome.HORDE_ENDED}
+        ]
+        earned = Fraction(sum(min(w.run_us, w.limit_us) for w in paid), 300 * _US)
+        passed = any(min(w.run_us, w.limit_us) for w in paid if w.outcome is Outcome.PASSED)
+        points += max(earned, Fraction(1)) if passed else earned
+    return points
+
+
+@given(_cycles())
+def test_sums_give_the_points_that_the_rule_gives_job_by_job(cycle: tuple[Inputs, list[Work]]) -> None:
+    inputs, works = cycle
+    for miner in score(inputs).miners:
+        for part in miner.classes:
+            expected = _organic_points_by_the_rule(works, miner.hotkey, part.executor_class)
+            assert Fraction(part.organic_points) == expected
+
+
 @given(_cycles(), st.randoms(use_true_random=False))
 def test_the_order_of_the_facts_changes_no_byte(cycle: tuple[Inputs, list[Work]], random: Random) -> None:
     inputs, works = cycle
