@@ -5,7 +5,7 @@ What it tells the one that it declines can be checked: usage against published r
 metagraph, and the other's wish by the started receipt that the other signed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -77,8 +77,17 @@ def standing(
     pool: tuple[Fraction, Fraction],
 ) -> Standing:
     """The standing of all that want the class or had some of it; ``pool`` as of ``fair_shares``."""
-    active = sorted(wanted_by | usage_s.keys())
-    return Standing(usage_s, fair_shares({hotkey: stakes_rao.get(hotkey, 0) for hotkey in active}, *pool))
+    return Standing(usage_s, shares_among(wanted_by | usage_s.keys(), stakes_rao, pool))
+
+
+def shares_among(
+    hotkeys: Iterable[str], stakes_rao: Mapping[str, int], pool: tuple[Fraction, Fraction]
+) -> dict[str, Fraction]:
+    """The fair shares among these alone; equal ones where none of them has any stake."""
+    stakes = {hotkey: stakes_rao.get(hotkey, 0) for hotkey in sorted(hotkeys)}
+    if not any(stakes.values()):
+        stakes = dict.fromkeys(stakes, 1)
+    return fair_shares(stakes, *pool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +142,7 @@ def wishes(claim: ShareClaim) -> frozenset[str]:
 def _why_wrong_shares(claim: ShareClaim, known: Known) -> str | None:
     if known.own_hotkey not in claim.shares:
         return "the claim leaves our own share out"
-    stakes_rao = {hotkey: known.stakes_rao.get(hotkey, 0) for hotkey in sorted(claim.shares)}
-    for hotkey, right in fair_shares(stakes_rao, *known.pool).items():
+    for hotkey, right in shares_among(claim.shares, known.stakes_rao, known.pool).items():
         if abs(Fraction(claim.shares[hotkey]) - right) > right * _SHARE_TOLERANCE:
             return f"{hotkey}'s share is {claim.shares[hotkey]} in the claim and {right} by the metagraph"
     return None

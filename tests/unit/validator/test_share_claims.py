@@ -104,6 +104,10 @@ def test_a_claim_that_says_something_wrong_does_not_hold(change: dict[str, Any],
     assert why in (judged(context(**change)) or "it holds")
 
 
+def test_where_nobody_has_stake_all_have_the_same_share() -> None:
+    assert judged(context(), known(stakes_rao={})) is None
+
+
 def test_one_wish_excuses_one_decline() -> None:
     assert "excused a decline already" in (judged(context(), known(used_wishes=frozenset([UUID]))) or "")
 
