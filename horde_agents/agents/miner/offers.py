@@ -132,13 +132,15 @@ class Offers:
         open_now = len(self.attempts.of_validator(asking.validator_hotkey))
         if open_now >= self.parts.settings.max_open_attempts:
             raise _Declined(RejectionReason.BUSY, f"this validator has {open_now} attempts open here")
-        self._refuse_beyond_share(asking.validator_hotkey, offer, started)
+        self._refuse_beyond_share(offer, started)
         link = await self._executor_for(offer, started)
         try:
             await self.attempts.accept(offer, started, asking, link)
         except BaseException:
             self.parts.slots.give_back(link)
             raise
+        if not _of(started).is_organic:
+            self.parts.shares.began_synthetic(_of(started), clock.now())
         self.parts.metrics.receipts.labels(type=ReceiptType.STARTED.value).inc()
 
     async def _executor_for(self, offer: V0InitialJobRequest, started: Receipt) -> ExecutorLink:
@@ -151,17 +153,19 @@ class Offers:
                 return link
             self.parts.slots.release(link.slot_id)
             why = f"no executor of class {offer.executor_class}: {not_ready}"
-        assert isinstance(started.payload, JobStarted)
-        self.parts.shares.turned_away(started, offer.executor_class, clock.now())
-        raise _Declined(RejectionReason.BUSY, why, self.parts.book.excuses(started.payload))
+        if _of(started).is_organic:  # a batch asks once, and does not come back for a slot
+            self.parts.shares.turned_away(started, offer.executor_class, clock.now())
+        raise _Declined(RejectionReason.BUSY, why, self.parts.book.excuses(_of(started)))
 
-    def _refuse_beyond_share(self, hotkey: str, offer: V0InitialJobRequest, started: Receipt) -> None:
+    def _refuse_beyond_share(self, offer: V0InitialJobRequest, started: Receipt) -> None:
         """Keep the free slots for validators that have had less for their share and were turned away."""
-        kind = offer.executor_class
-        claim = self.parts.shares.claim_against(hotkey, kind, self.parts.slots.count(kind), clock.now())
+        kind, at, asked = offer.executor_class, clock.now(), _of(started)
+        slots = self.parts.slots.count(kind)
+        if self.parts.shares.is_exempt(asked, slots, at):
+            return
+        claim = self.parts.shares.claim_against(asked.validator_hotkey, kind, slots, at)
         if claim is not None:
-            assert isinstance(started.payload, JobStarted)
-            excuses = self.parts.book.excuses(started.payload)
+            excuses = self.parts.book.excuses(asked)
             why = f"free executors of class {kind} are for validators that have had less for their share"
             raise _Declined(RejectionReason.BUSY, why, excuses, claim)
 
@@ -200,3 +204,8 @@ class Offers:
         if declined.claim is not None and Extension.SHARES in asking.extensions:
             decline.context = declined.claim.model_dump(mode="json")
         await asking.send(render(decline))
+
+
+def _of(started: Receipt) -> JobStarted:
+    assert isinstance(started.payload, JobStarted)
+    return started.payload

@@ -4,6 +4,9 @@ Idle executors are lent to whoever asks. A validator is declined for its share o
 had less for its share was turned away a moment ago and may come back: that is when lent capacity is taken
 back, at the end of a job. A slot is kept free for it ``share_patience_s`` at most; one that does not come
 back is not waited for again for a while, so that nobody can keep slots idle by asking.
+
+Synthetic jobs test all executors at one instant: they are never declined for share, and no slot is kept for
+them, as long as a validator spends no more than a twentieth of all slot time on them.
 """
 
 import math
@@ -17,7 +20,7 @@ from horde_agents.agents.miner.chain_facts import ChainFacts
 from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.agents.miner.slots import SlotCount
 from horde_agents.receipts.ledger import Receipt
-from horde_agents.receipts.payloads import payload_object
+from horde_agents.receipts.payloads import JobStarted, payload_object
 from horde_agents.receipts.usage import UsageWindow
 from horde_agents.scoring.configuration import Configuration
 from horde_agents.scoring.share_claims import AskedBy, ShareClaim, Standing, standing
@@ -27,6 +30,8 @@ from horde_agents.store.engine import Store
 _MOST_WISHES: Final = 256
 #: Patiences for which a validator that did not come back for a slot is not waited for.
 _UNHEEDED_FOR: Final = 10
+#: Of all slot time, what a validator may spend on synthetic jobs beside its share.
+_SYNTHETIC_SHARE: Final = Fraction(1, 20)
 
 
 @dataclass(slots=True)
@@ -45,6 +50,7 @@ class _Waiting:
 @dataclass(slots=True)
 class _ClassShares:
     usage: UsageWindow
+    synthetic: UsageWindow
     waiting: dict[str, _Waiting] = field(default_factory=dict)
     unheeded_until_s: dict[str, float] = field(default_factory=dict)
 
@@ -76,11 +82,26 @@ class Shares:
         self._class_of[attempt_uuid] = executor_class
         _grant_one(book, validator_hotkey)
 
+    def is_exempt(self, asked: JobStarted, slots: SlotCount, at: datetime) -> bool:
+        """Whether an offer is of a synthetic job, within the bounds of such."""
+        if asked.is_organic:
+            return False
+        used_s = self._book(asked.executor_class).synthetic.usage_s(at.timestamp())
+        most_s = _SYNTHETIC_SHARE * slots.all * round(self.settings.share_window_s)
+        return used_s.get(asked.validator_hotkey, 0) <= most_s
+
+    def began_synthetic(self, asked: JobStarted, at: datetime) -> None:
+        """A validator has got a slot for a synthetic job."""
+        synthetic = self._book(asked.executor_class).synthetic
+        synthetic.began(asked.job_uuid, asked.validator_hotkey, at.timestamp())
+
     def ended(self, attempt_uuid: str, at: datetime) -> None:
         """A slot is given back."""
         executor_class = self._class_of.pop(attempt_uuid, None)
         if executor_class is not None:
-            self._book(executor_class).usage.ended(attempt_uuid, at.timestamp())
+            book = self._book(executor_class)
+            book.usage.ended(attempt_uuid, at.timestamp())
+            book.synthetic.ended(attempt_uuid, at.timestamp())
 
     def turned_away(self, asked: Receipt, executor_class: str, at: datetime) -> None:
         """There was no executor for this offer: the next free one may be for its validator."""
@@ -136,7 +157,8 @@ class Shares:
 
     def _book(self, executor_class: str) -> _ClassShares:
         if executor_class not in self._of:
-            self._of[executor_class] = _ClassShares(UsageWindow(self.settings.share_window_s))
+            window_s = self.settings.share_window_s
+            self._of[executor_class] = _ClassShares(UsageWindow(window_s), UsageWindow(window_s))
         return self._of[executor_class]
 
     def _forget_late(self, book: _ClassShares, at_s: float) -> None:

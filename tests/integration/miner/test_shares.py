@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from horde_agents.protocol.signing import KeypairSigner, from_hex, verify
+from horde_agents.protocol.validator_miner import render_signed
 from horde_agents.receipts.ledger import Receipt
 from horde_agents.receipts.payloads import JobFinished, read_payload, signed_text
 from horde_agents.receipts.usage import usage_by_receipts
@@ -23,10 +24,12 @@ from tests.integration.miner.conftest import (
     Miner,
     Peer,
     new_uuid,
+    offer,
     pages,
     receipt_frame,
     serving,
     signed_offer,
+    started,
 )
 from tests.integration.miner.test_attempts import finished, run_to_done
 
@@ -117,6 +120,27 @@ async def test_the_numbers_can_be_checked_against_receipts_metagraph_and_the_oth
         update={"asked": {OTHER.hotkey: wish.model_copy(update={"validator_signature": "0x" + "00" * 64})}}
     )
     assert "not signed" in (why_unfair(forged, known, is_signed) or "")
+
+
+async def test_a_synthetic_job_is_not_declined_for_share(miner: Miner) -> None:
+    async with miner.validator(is_ours=True) as ours, miner.validator(OTHER) as other:
+        assert (await declined_for_share(miner, ours, other))["message_type"] == "V0DeclineJobRequest"
+        async with miner.executor():
+            receipt = started(miner, new_uuid(), is_organic=False)
+            await ours.send(render_signed(offer(receipt), VALIDATOR))
+            while (frame := await ours.frame())["message_type"] == "HordeReceiptStored":
+                pass
+    assert frame["message_type"] == "V0AcceptJobRequest"
+
+
+async def test_no_slot_is_kept_for_a_synthetic_job(miner: Miner) -> None:
+    async with miner.validator(is_ours=True) as ours, miner.validator(OTHER) as other:
+        async with holding(miner, ours, VALIDATOR):
+            receipt = started(miner, new_uuid(), OTHER, is_organic=False)
+            await other.send(render_signed(offer(receipt, OTHER), OTHER))
+            await other.expect("V0DeclineJobRequest")
+        async with miner.executor():
+            assert (await asked(miner, ours, VALIDATOR))["message_type"] == "V0AcceptJobRequest"
 
 
 async def test_idle_capacity_is_lent_at_once_and_again(miner: Miner) -> None:

@@ -116,7 +116,7 @@ def test_lent_capacity_is_taken_back_as_jobs_end() -> None:
 
 def test_a_validator_with_little_stake_gets_in_though_all_is_wanted_and_takes_little() -> None:
     world = World({"big": 10_000, "small": 1, "tiny": 1, "none": 0})
-    for _ in range(40 * LONGEST_S):
+    for _ in range(15 * LONGEST_S):
         world.tick(dict.fromkeys(["big", "small", "tiny", "none"], 20))
     assert world.part_of("big") > 0.9
     assert world.had_s["small"] > 0
@@ -127,13 +127,13 @@ def test_splitting_stake_gains_nothing() -> None:
     whole = World({"a": 60, "b": 40})
     parts = {f"b{n}": 4 for n in range(10)}
     split = World({"a": 60, **parts})
-    for _ in range(40 * LONGEST_S):
+    for _ in range(20 * LONGEST_S):
         whole.tick({"a": 20, "b": 20})
         split.tick({"a": 20, **dict.fromkeys(parts, 2)})
     assert sum(split.part_of(name) for name in parts) < whole.part_of("b") + 0.03
-    dust = {f"b{n}": 1 for n in range(40)}
+    dust = {f"b{n}": 1 for n in range(20)}
     crumbled = World({"a": 10_000, **dust})
-    for _ in range(20 * LONGEST_S):
+    for _ in range(15 * LONGEST_S):
         crumbled.tick({"a": 20, **dict.fromkeys(dust, 1)})
     assert sum(crumbled.part_of(name) for name in dust) < 0.05 + 0.03
 
@@ -165,3 +165,19 @@ def test_a_claim_names_numbers_and_who_comes_before() -> None:
     }  # fmt: skip
     assert list(claim.asked) == ["b"]
     assert world.shares.claim_against("b", CLASS, SlotCount(1, 1), world.at) is None
+
+
+def test_real_work_passed_off_as_synthetic_is_exempt_only_within_a_twentieth() -> None:
+    shares, slots = World({"a": 1, "b": 1}).shares, SlotCount(1, 0)
+    short = wish(str(UUID(int=1)), "a", BEGAN).model_copy(update={"is_organic": False})
+    assert shares.is_exempt(short, slots, BEGAN)
+    assert not shares.is_exempt(wish(str(UUID(int=2)), "a", BEGAN), slots, BEGAN)
+    shares.began("x", "a", CLASS, BEGAN)
+    shares.began_synthetic(short.model_copy(update={"job_uuid": "x"}), BEGAN)
+    twentieth_s = 3600 // 20
+    assert shares.is_exempt(short, slots, BEGAN + timedelta(seconds=twentieth_s))
+    assert not shares.is_exempt(short, slots, BEGAN + timedelta(seconds=twentieth_s + 2))
+    other = short.model_copy(update={"validator_hotkey": "b"})
+    assert shares.is_exempt(other, slots, BEGAN + timedelta(seconds=twentieth_s + 2))
+    shares.ended("x", BEGAN + timedelta(seconds=twentieth_s + 2))
+    assert shares.is_exempt(short, slots, BEGAN + timedelta(seconds=3600 + twentieth_s + 3))
