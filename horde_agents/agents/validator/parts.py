@@ -62,7 +62,6 @@ class Parts:
     knobs: Callable[[], Configuration] = Configuration
     outboxes: dict[str, StatusOutbox] = field(default_factory=dict)
     attempts_in_hand: set[str] = field(default_factory=set)
-    knobs: Callable[[], Configuration] = Configuration
     cycle_number: Callable[[], int] = lambda: 0
     rng: Random = field(default_factory=SystemRandom)
 

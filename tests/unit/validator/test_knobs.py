@@ -76,7 +76,7 @@ def _tested(configuration: Configuration) -> object:
 
 
 def _mode(configuration: Configuration) -> object:
-    setting = WeightSetting(5, 12, (1,), (65_535,), now(), WeightMode.TIMELOCKED)
+    setting = WeightSetting(5, 12, (1,), (65_535,), now(), mode=WeightMode.TIMELOCKED)
     terms = Terms(
         block=900,
         uid=0,
