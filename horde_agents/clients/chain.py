@@ -22,6 +22,8 @@ from horde_agents.protocol.signing import Hotkey, KeypairSigner
 _CALL_S: Final = 30.0
 #: Seconds for something to get into a block.
 SUBMIT_S: Final = 90.0
+#: Parts of the SDK's and the node's texts; an extrinsic that is already in the pool may be ours.
+_UNCLEAR: Final = ("onnection", "already in the pool", "lready imported", "riority is too low")
 #: Of a block's hash, ``0x`` included.
 _HASH_DIGITS: Final = 66
 
@@ -203,8 +205,7 @@ def _translated(url: str) -> Iterator[None]:
     except ChainFault:
         raise
     except bittensor.ChainError as error:
-        lost = "onnection" in str(error)
-        kind = ChainAway if lost else ChainRefused
+        kind = ChainAway if is_unclear(str(error)) else ChainRefused
         raise kind(f"The chain at {url}: {error}") from error
     except (bittensor.BittensorError, OSError, TimeoutError) as error:
         raise ChainAway(f"The chain at {url} does not answer: {error!r}") from error
@@ -212,6 +213,11 @@ def _translated(url: str) -> Iterator[None]:
         raise ChainUnfit(
             f"The chain at {url} and bittensor {bittensor.__version__} do not fit: {error!r}"
         ) from error
+
+
+def is_unclear(text: str) -> bool:
+    """Whether an error leaves open what became of the call: the connection is gone, or the pool has it."""
+    return any(mark in text for mark in _UNCLEAR)
 
 
 def _neuron(raw: Any) -> Neuron:  # noqa: ANN401

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final, Protocol
 
-from horde_agents.clients.chain import SUBMIT_S, BittensorChain, ChainRefused
+from horde_agents.clients.chain import SUBMIT_S, BittensorChain, ChainAway, ChainRefused, is_unclear
 
 _PALLET: Final = "SubtensorModule"
 
@@ -188,7 +188,11 @@ def is_same(row: Row, kept: Mapping[int, int]) -> bool:
 
 def _refuse_failed(result: Any, what: str) -> None:  # noqa: ANN401  (the SDK's result)
     if not result.success:
-        raise ChainRefused(f"{what} was refused: {result.error or result.message}")
+        why = str(result.error or result.message)
+        if is_unclear(why):
+            raise ChainAway(f"{what} has no clear end: {why}")
+        name = getattr(result.error, "name", "")
+        raise ChainRefused(f"{what} was refused: {why} {name}".rstrip())
 
 
 def _u16s(values: Sequence[int]) -> bytes:

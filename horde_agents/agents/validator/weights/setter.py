@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NoReturn
 
 from horde_agents.agents.validator.weights.steps import Act, Next, OnChain, next_step, row_of
@@ -18,6 +18,8 @@ from horde_agents.store.weight_settings import OPEN, WeightMode, WeightSetting, 
 
 #: Numbers of a salt, each below 65,536.
 _SALT_LENGTH: Final = 8
+#: The chain's name for a reveal before its epoch.
+_TOO_EARLY: Final = "RevealTooEarly"
 
 _log = get_logger(__name__)
 
@@ -36,7 +38,6 @@ class WeightSetter:
 
     async def put(self, result: Result) -> None:
         """Store a cycle's weights; they go out from there, once, and are never computed again."""
-        salt = tuple(secrets.randbelow(1 << 16) for _ in range(_SALT_LENGTH))
         setting = WeightSetting(
             cycle=result.cycle,
             netuid=self.netuid,
@@ -44,7 +45,6 @@ class WeightSetter:
             values=result.weights,
             stored_at=now(),
             mode=self.scheme,
-            salt=salt if self.scheme is WeightMode.SALTED else (),
         )
         if result.uids:
             await self.store.writer.run(lambda connection: weight_settings.add(connection, setting))
@@ -63,14 +63,18 @@ class WeightSetter:
     async def _round(self) -> None:
         async with self.store.reading() as connection:
             waiting = await weight_settings.unfinished(connection)
+            newest = await weight_settings.newest(connection, 1)
         for setting in waiting:
-            await self._step(setting, waiting[-1].cycle)
+            await self._step(setting, newest[0].cycle)
 
     async def _step(self, setting: WeightSetting, newest_cycle: int) -> None:
         terms = await self.chain.terms()
         row = await self.chain.row(terms.uid) if terms.uid is not None else {}
         found = OnChain(terms, row, await self._committed_block(setting, terms))
         step = next_step(setting, found, newest_cycle, hide=self.hides())
+        if step.act is Act.SEND and step.setting.mode is WeightMode.SALTED:
+            # each commit its own: the chain may still have an expired one
+            step = Next(step.act, replace(step.setting, salt=_new_salt()))
         if step.setting != setting:
             await self._save(step.setting)
         if step.act is not Act.NOTHING:
@@ -85,8 +89,11 @@ class WeightSetter:
                 return setting
             await self._send(setting)
         except ChainRefused as error:
-            state = setting.state if step.act is Act.REVEAL else WeightState.STORED
-            return setting.having(state, str(error))
+            if step.act is Act.REVEAL:
+                # only when the commit's block had ended an epoch: it belongs to the next one
+                early = _TOO_EARLY in str(error)
+                return setting.having(setting.state, str(error), epoch=setting.epoch + early)
+            return setting.having(WeightState.STORED, str(error))
         return setting.having(WeightState.SENT)
 
     async def _send(self, setting: WeightSetting) -> None:
@@ -119,6 +126,10 @@ class WeightSetter:
             mode=setting.mode.value,
             why=setting.why,
         )
+
+
+def _new_salt() -> tuple[int, ...]:
+    return tuple(secrets.randbelow(1 << 16) for _ in range(_SALT_LENGTH))
 
 
 def _salted(setting: WeightSetting) -> Salted:

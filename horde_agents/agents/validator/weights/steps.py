@@ -10,6 +10,12 @@ from horde_agents.store.weight_settings import WeightMode, WeightSetting, Weight
 
 #: Blocks after which something that was sent and is in no block has been lost.
 _LOST_BLOCKS: Final = 16
+#: Blocks after which a row on the chain is taken as settled: a reorganisation may take back younger ones.
+_SETTLED_BLOCKS: Final = 2
+#: Rows that the chain kept otherwise than sent, before it is left at that.
+_MOST_TRIES: Final = 3
+#: The longest pause after a refusal; pauses double from two blocks on.
+_PAUSE_CAP_BLOCKS: Final = 64
 
 
 class Act(Enum):
@@ -62,13 +68,15 @@ def _stored(setting: WeightSetting, chain: OnChain, newest_cycle: int, *, hide: 
     if newest_cycle > setting.cycle:
         why = f"the weights of cycle {newest_cycle} took its place; {setting.why}".rstrip("; ")
         return Next(Act.NOTHING, setting.having(WeightState.SUPERSEDED, why))
-    why = _why_wait(terms)
+    why = _why_wait(terms, hide=hide)
     if why:
         return Next(Act.NOTHING, setting.having(WeightState.STORED, why))
+    if setting.tries and terms.block - setting.block < min(2**setting.tries, _PAUSE_CAP_BLOCKS):
+        return Next(Act.NOTHING, setting)
     mode = setting.mode if setting.mode is not WeightMode.PLAIN else WeightMode.TIMELOCKED
     sending = setting.having(
         WeightState.SENDING,
-        mode=mode if terms.commit_reveal and hide else WeightMode.PLAIN,
+        mode=mode if terms.commit_reveal else WeightMode.PLAIN,
         block=terms.block,
         epoch=terms.epoch,
         version_key=terms.version_key,
@@ -77,14 +85,16 @@ def _stored(setting: WeightSetting, chain: OnChain, newest_cycle: int, *, hide: 
     return Next(Act.SEND, sending)
 
 
-def _why_wait(terms: Terms) -> str:
+def _why_wait(terms: Terms, *, hide: bool) -> str:
     if terms.uid is None:
         return "this hotkey is not registered on the subnet; register it"
     if not terms.has_permit:
         return f"UID {terms.uid} has no validator permit; more stake gives one"
-    since = terms.block - terms.last_update
-    if terms.last_update and since < terms.rate_limit_blocks:
-        return f"weights were set {since} blocks ago; the subnet allows it every {terms.rate_limit_blocks}"
+    if terms.commit_reveal and not hide:
+        return "the subnet takes hidden weights only, and the knob commit_reveal is off; turn it on"
+    if terms.last_update and terms.block - terms.last_update < terms.rate_limit_blocks:
+        every = terms.rate_limit_blocks
+        return f"weights were set in block {terms.last_update}; the subnet allows it every {every} blocks"
     return ""
 
 
@@ -102,11 +112,15 @@ def _sending(setting: WeightSetting, chain: OnChain) -> Next:
 
 
 def _judged(setting: WeightSetting, chain: OnChain) -> WeightSetting:
+    terms = chain.terms
+    if terms.last_update <= setting.block:
+        return setting.having(WeightState.STORED, "what was sent is no longer in the chain")
+    if terms.block - terms.last_update < _SETTLED_BLOCKS:
+        return setting
     if is_same(row_of(setting), chain.row):
         return setting.having(WeightState.CONFIRMED)
-    return setting.having(
-        WeightState.DIFFERS, f"the chain has {len(chain.row)} other weights for this hotkey"
-    )
+    why = f"the chain keeps other weights for UID {terms.uid}; does something else use this hotkey?"
+    return setting.having(WeightState.STORED if setting.tries < _MOST_TRIES else WeightState.DIFFERS, why)
 
 
 def _hidden(setting: WeightSetting, chain: OnChain) -> Next:
@@ -118,6 +132,7 @@ def _hidden(setting: WeightSetting, chain: OnChain) -> Next:
         return Next(Act.REVEAL, setting)
     if not waits and is_same(row_of(setting), chain.row):
         return Next(Act.NOTHING, setting.having(WeightState.CONFIRMED))
-    if chain.terms.epoch <= due + 1:
+    late = 0 if setting.mode is WeightMode.SALTED else 1  # the block that took it may have ended an epoch
+    if chain.terms.epoch <= due + late:
         return Next(Act.NOTHING, setting)
     return Next(Act.NOTHING, setting.having(WeightState.STORED, "the commit was not revealed in its epoch"))
