@@ -64,9 +64,9 @@ def score(told: Answer) -> list[str]:
     lines = [f"cycle {told['cycle']}, scored {_at(told['scored_at'])}", ""]
     if not miners:
         return [*lines, *_tree(told["result"])]
-    ranked = sorted(miners, key=lambda miner: (-int(miner.get("weight", 0)), int(miner.get("uid", 0))))
-    rows = [(int(m.get("uid", 0)), int(m.get("weight", 0)), str(m.get("hotkey", "-"))) for m in ranked]
-    return lines + columns(("uid", "weight", "hotkey"), rows)
+    ranked = sorted(miners, key=lambda miner: (-int(miner.get("weight", 0)), str(miner.get("hotkey"))))
+    rows = [(m.get("uid"), m.get("weight"), m.get("hotkey"), m.get("dropped", "")) for m in ranked]
+    return lines + columns(("uid", "weight", "hotkey", "does not count because"), rows)
 
 
 def explanation(told: Answer) -> list[str]:

@@ -155,6 +155,23 @@ async def test_a_flood_through_a_proxy_does_not_shut_the_operator_out(api: Api) 
     assert [answer.status for answer in answers] == [200] * 5
 
 
+async def test_a_flood_through_a_proxy_does_not_shut_signed_readers_out(api: Api) -> None:
+    async with asyncio.TaskGroup() as group:
+        for _ in range(20):
+            group.create_task(api.get(STATUS, headers=AWAY))
+        answers = [await api.get(STATUS, api.permitted, AWAY) for _ in range(5)]
+    assert [answer.status for answer in answers] == [200] * 5
+
+
+async def test_a_flood_of_wrong_signatures_is_slowed_down_too(api: Api) -> None:
+    wrong = AWAY | api.signed(STATUS, api.permitted, receiver=api.stranger.hotkey)
+    async with asyncio.TaskGroup() as group:
+        flood = [group.create_task(api.get(STATUS, headers=wrong)) for _ in range(40)]
+    codes = [task.result().code for task in flood]
+    assert codes.count("auth.wrong_receiver") <= 8
+    assert codes.count("peer.slow_down") == 40 - codes.count("auth.wrong_receiver")
+
+
 async def test_a_reader_that_asks_too_often_is_told_when_to_come_back(api: Api) -> None:
     await api.start(api_requests_per_minute=3)
     answers = [await api.get(STATUS, api.permitted) for _ in range(4)]

@@ -1,6 +1,5 @@
 """What is read, on SQLite and PostgreSQL: pages that stay whole, and nothing that is secret."""
 
-import json
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -46,6 +45,7 @@ async def test_status_tells_where_the_validator_stands(any_api: Api) -> None:
     api.sources.next_seat = lambda: BlockSpan(8, 5_700, 5_730)
     api.sources.links = lambda: {"ws://u:hunter2@f/ws": None, "ws://g/ws": "no answer"}
     api.sources.checks = {"store": lambda: "disk full", "chain": lambda: None}
+    await api.add(weight_settings, weights(5, why="wss://u:hunter2@chain:443 is away"))
     shown = (await api.get("/api/v1/status")).body
     assert shown["block_number"] == 5_000
     assert shown["cycle"] == {"cycle": 7, "first_block": 4_900, "last_block": 5_621}
@@ -54,7 +54,10 @@ async def test_status_tells_where_the_validator_stands(any_api: Api) -> None:
     assert (shown["weights"]["cycle"], shown["weights"]["state"]) == (6, "confirmed")
     assert shown["wrong"] == {"store": "disk full"}
     assert [(link["is_up"], link["why"]) for link in shown["links"]] == [(True, None), (False, "no answer")]
-    assert "hunter2" not in json.dumps(shown)
+    api.sources.links = lambda: {"ws://u:hunter2@f/ws": "ws://u:hunter2@f/ws: no answer"}
+    api.sources.checks = {"wss://u:hunter2@chain": lambda: "wss://u:hunter2@chain is away"}
+    for target in ("/api/v1/status", "/api/v1/weights"):
+        assert "hunter2" not in (await api.get(target)).text
 
 
 async def test_status_of_an_empty_validator_is_answered(any_api: Api) -> None:
@@ -164,7 +167,7 @@ async def test_others_see_a_cycle_once_the_chain_shows_its_weights(any_api: Api)
     assert (await api.get("/api/v1/scores/8/3", **other)).status == 404
     assert [row["cycle"] for row in await api.pages("/api/v1/scores", **other)] == [7]
     assert [row["cycle"] for row in await api.pages("/api/v1/verdicts", **other)] == [7]
-    assert [row["values"] for row in await api.pages("/api/v1/weights", **other)] == [
+    assert [row["values"] for row in await api.pages("/api/v1/weights?limit=1", **other)] == [
         None,
         {"1": 65535, "2": 4711},
     ]
@@ -196,7 +199,7 @@ async def test_scores_are_shown_with_their_explanation(any_api: Api) -> None:
     latest = (await any_api.get("/api/v1/scores/latest")).body
     assert (latest["cycle"], latest["result"]["miners"][0]["uid"]) == (9, 3)
     explained = (await any_api.get("/api/v1/scores/7/3")).body
-    assert explained["explanation"] == {"uid": 3, "weight": 65535, "why": "1 job"}
+    assert explained["explanation"] == latest["result"]["miners"][0]
     assert (await any_api.get("/api/v1/scores/7/4")).code == "thing.not_found"
     assert (await any_api.get("/api/v1/scores/8")).code == "thing.not_found"
 

@@ -13,6 +13,7 @@ from horde_agents.agents.validator.api.endpoints import Endpoint, answer_of, ask
 from horde_agents.agents.validator.api.pace import Pace
 from horde_agents.agents.validator.api.refusals import ApiRefused, of_http_error
 from horde_agents.agents.validator.api.sources import Reader, Sources
+from horde_agents.protocol.btauth import is_signed
 from horde_agents.runtime.held_peers import HOLD_S, HeldPeers
 from horde_agents.runtime.logs import get_logger
 
@@ -52,8 +53,8 @@ class Gate:
             return ApiRefused("internal", f"Internal error, request id {request_id}.").answer()
 
     def _check(self, peer: Hashable, request: web.Request) -> None:
-        if not self._held.has_room(peer):
-            raise ApiRefused("peer.slow_down", "Too many refused requests; wait.", int(HOLD_S) + 1)
+        if not is_signed(request.headers) and not self._held.has_room(peer):
+            raise _too_many()  # a signed one is looked at: behind a proxy all have one address
         if request.body_exists:
             raise ApiRefused("body.unwelcome", "Reads have no body; send none.")
 
@@ -87,8 +88,14 @@ class Gate:
     async def _refused(self, peer: Hashable, refused: ApiRefused) -> web.Response:
         """The refusal; a peer that was refused a moment ago waits for it."""
         if refused.code.startswith(_HELD_CODES):
+            if not self._held.has_room(peer):
+                return _too_many().answer()
             is_new = self._held.is_new(peer)
             self._held.add(peer)
             if not is_new:
                 await asyncio.sleep(HOLD_S)
         return refused.answer()
+
+
+def _too_many() -> ApiRefused:
+    return ApiRefused("peer.slow_down", "Too many refused requests; wait.", int(HOLD_S) + 1)

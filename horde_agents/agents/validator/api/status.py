@@ -1,8 +1,10 @@
 """``/api/v1/status``: who this validator is, where it stands in the cycle, and what is wrong with it."""
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel, Field
+from sqlalchemy import Row
 
 from horde_agents import __version__
 from horde_agents.agents.validator.api.endpoints import Endpoint
@@ -82,7 +84,7 @@ async def _read(sources: Sources, ask: Ask) -> Status:
         configuration_version=sources.configuration().version,
         last_batch=LastBatch.model_validate(dict(batches[0]._mapping)) if batches else None,
         last_scored_cycle=scores[0].cycle if scores else None,
-        weights=LastWeights.model_validate(dict(weights[0]._mapping)) if weights else None,
+        weights=_last_weights(weights[0]) if weights else None,
         links=None if ask.reader is Reader.ANYONE else _links(sources),
         wrong=None if ask.reader is Reader.ANYONE else _wrong(sources),
     )
@@ -94,16 +96,20 @@ def _blocks(span: BlockSpan | None) -> Blocks | None:
     return Blocks(cycle=span.cycle, first_block=span.first_block, last_block=span.last_block)
 
 
+def _last_weights(row: Row[Any]) -> LastWeights:
+    return LastWeights.model_validate({**row._mapping, "why": shown("why", row.why)})
+
+
 def _links(sources: Sources) -> list[Link]:
     return [
-        Link(address=shown("address", address), is_up=why is None, why=why)
+        Link(address=shown("address", address), is_up=why is None, why=shown("why", why))
         for address, why in sources.links().items()
     ]
 
 
 def _wrong(sources: Sources) -> dict[str, str]:
     found = {name: check() for name, check in sources.checks.items()}
-    return {str(shown("name", name)): why for name, why in found.items() if why is not None}
+    return {shown("name", name): shown("why", why) for name, why in found.items() if why is not None}
 
 
 ENDPOINTS = (

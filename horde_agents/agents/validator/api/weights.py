@@ -12,6 +12,7 @@ from horde_agents.agents.validator.api.openness import is_open_weights
 from horde_agents.agents.validator.api.parameters import limit, whole
 from horde_agents.agents.validator.api.readings import page_of_weights
 from horde_agents.agents.validator.api.sources import Ask, Reader, Sources
+from horde_agents.runtime.redaction import shown
 
 
 class Weights(BaseModel):
@@ -47,7 +48,8 @@ async def _read(sources: Sources, ask: Ask) -> WeightsPage:
 def _weights(row: Row[Any], ask: Ask) -> Weights:
     is_shown = ask.reader is Reader.OPERATOR or is_open_weights(row.state)
     by_uid = zip(json.loads(row.uids_json), json.loads(row.values_json), strict=False) if is_shown else None
-    return Weights.model_validate({**row._mapping, "values": None if by_uid is None else dict(by_uid)})
+    values = None if by_uid is None else dict(by_uid)
+    return Weights.model_validate({**row._mapping, "why": shown("why", row.why), "values": values})
 
 
 ENDPOINTS = (
