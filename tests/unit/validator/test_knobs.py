@@ -88,7 +88,7 @@ def _mode(configuration: Configuration) -> object:
         last_update=0,
         version_key=0,
     )
-    return next_step(setting, OnChain(terms, {}), 5, hide=configuration.commit_reveal).act
+    return next_step(setting, OnChain(terms, {}), 5, hide=configuration.commit_reveal).setting.mode
 
 
 _BURNING = {"burn_rate": "0.5", "burn_hotkeys": ("burn",)}
