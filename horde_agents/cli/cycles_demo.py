@@ -1,6 +1,7 @@
 """``horde demo --cycles N``: two validators score three miners, of which one cheats, and set weights."""
 
 import asyncio
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,9 +12,10 @@ from typing import Final
 
 import typer
 
-from horde_agents.cli import score
+from horde_agents.cli import config, score
 from horde_agents.cli.devchain import call
 from horde_agents.cli.embedded import NETUID, EmbeddedFailed, EmbeddedHorde, EmbeddedPlan, embedded_horde
+from horde_agents.clients.wallets import create_hotkey_file
 from horde_agents.scoring.result import MinerScore, Result
 
 #: A cycle of a minute instead of hours: two seats, each long enough for a batch.
@@ -38,9 +40,11 @@ class Scored:
     result: Result
 
 
-def plan() -> EmbeddedPlan:
-    """Two validators, three miners with two coldkeys, of which the third makes its answers up."""
+def plan(folder: Path) -> EmbeddedPlan:
+    """Two validators, three miners with two coldkeys, of which the third lies, and a trusted miner."""
+    configuration = _configuration(folder)
     validator = {
+        **configuration,
         "cycle_blocks": CYCLE_BLOCKS,
         "block_s": BLOCK_S,
         "synthetic_kinds": {_CLASS: "digest"},
@@ -56,15 +60,26 @@ def plan() -> EmbeddedPlan:
         validators=("validator", "validator-2"),
         coldkeys={CHEAT: CHEAT},
         stake_tao={"validator": 100_000, "validator-2": 60_000},
+        trusted={"validator": "miner-trusted"},
         chain={"--block-time-s": BLOCK_S, "--tempo": _TEMPO},
         has_beacon=True,
     )
 
 
+def _configuration(folder: Path) -> dict[str, object]:
+    """A signed dynamic configuration: in a cycle of a minute each executor can be tested, in a real one some."""
+    key = folder / "keys" / "owner"
+    hotkey = create_hotkey_file(key)
+    knobs, signed = folder / "knobs.json", folder / "configuration.json"
+    knobs.write_text(json.dumps({"version": 1, "synthetic_share": "1", "single_challenges_per_cycle": 0}))
+    config.sign(knobs, key, out=signed)
+    return {"configuration_source": str(signed), "configuration_signers": [hotkey]}
+
+
 @contextmanager
 def cycles_horde(folder: Path) -> Iterator[EmbeddedHorde]:
     """The horde of ``plan``, whose subnet hides weights until they are revealed."""
-    with embedded_horde(folder, plan()) as horde:
+    with embedded_horde(folder, plan(folder)) as horde:
         url = horde.chain.replace("ws://", "http://")
         hidden = ["SubtensorModule", "CommitRevealWeightsEnabled", [NETUID], True]
         asyncio.run(call(url, "dev_setStorage", hidden))
@@ -102,11 +117,11 @@ def show(horde: EmbeddedHorde, found: Sequence[Scored]) -> None:
             passed, tested = _tests(miner)
             row = f"{names[miner.hotkey]:<9} {passed:>6} {tested:>4} {miner.weight:>7}"
             typer.echo(f"{scored.cycle:>6}  {scored.validator:<12} {row}")
-    config = horde.folder / "validator.toml"
+    settings = horde.folder / "validator.toml"
     newest = max(one.cycle for one in found if one.validator == "validator")
     for name in ("miner", CHEAT):
         typer.echo(f"\n$ horde score explain {horde.hotkeys[name]}   # {name}")
-        score.explain(horde.hotkeys[name], newest, config)
+        score.explain(horde.hotkeys[name], newest, settings)
     typer.echo("\n$ horde score replay --log")
     for one in found:
         score.replay(one.cycle, horde.folder / f"{one.validator}.toml", log=True)

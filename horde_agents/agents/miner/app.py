@@ -37,7 +37,7 @@ from horde_agents.agents.miner.validators import Validators
 from horde_agents.clients.consul_catalogue import ConsulCatalogue
 from horde_agents.placement.records import Keys
 from horde_agents.protocol.miner_address import MinerAddress
-from horde_agents.protocol.signing import Hotkey, KeypairSigner
+from horde_agents.protocol.signing import TRUSTED_MINER_HOTKEY, Hotkey, KeypairSigner
 from horde_agents.runtime import clock
 from horde_agents.runtime.health import Check, health_app, listening
 from horde_agents.runtime.logs import get_logger
@@ -92,7 +92,9 @@ async def running_miner(settings: MinerSettings) -> AsyncIterator[RunningMiner]:
         supervisor = await stack.enter_async_context(supervised())
         is_fixed = not settings.shares_slots
         slots = Slots(dict(pool.slots()) if is_fixed else {}, is_fixed=is_fixed)
-        parts = MinerParts(settings, signer, store, supervisor, ReceiptBook(store, signer), slots)
+        wire_hotkey = TRUSTED_MINER_HOTKEY if settings.trusted_by else signer.hotkey
+        book = ReceiptBook(store, signer, wire_hotkey)
+        parts = MinerParts(settings, signer, store, supervisor, book, slots)
         attempts, validators = Attempts(parts), Validators(parts)
         offers = Offers(parts, attempts)
         door = ValidatorDoor(parts, validators, attempts, offers, lambda: offers.draining)

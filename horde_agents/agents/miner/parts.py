@@ -11,7 +11,7 @@ from horde_agents.agents.miner.receipt_book import ReceiptBook
 from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.agents.miner.shares import Shares
 from horde_agents.agents.miner.slots import Slots
-from horde_agents.protocol.signing import Signer
+from horde_agents.protocol.signing import Hotkey, Signer
 from horde_agents.runtime.supervisor import Supervisor
 from horde_agents.store.engine import Store
 
@@ -64,6 +64,11 @@ class MinerParts:
     def main_hotkey(self) -> str:
         """The horde's main hotkey; a miner on its own is its own."""
         return (self.shared.main_hotkey() if self.shared else None) or self.signer.hotkey
+
+    @property
+    def wire_hotkey(self) -> Hotkey:
+        """The name by which validators address this miner."""
+        return self.book.wire_hotkey
 
     def lease_changed(self, slot_id: str, job_uuid: str) -> None:
         """A lease began, or ended (empty uuid); the horde hears of it behind."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from horde_agents.protocol.signing import Signer, from_hex, to_hex, verify
+from horde_agents.protocol.signing import TRUSTED_MINER_HOTKEY, Hotkey, Signer, from_hex, to_hex, verify
 from horde_agents.protocol.validator_miner import SignedReceipt
 from horde_agents.receipts.ledger import Receipt, is_excuse
 from horde_agents.receipts.pages import page_line, page_of
@@ -30,10 +30,14 @@ _EXCUSES_BACK = timedelta(minutes=2)
 
 @dataclass(slots=True)
 class ReceiptBook:
-    """All receipts of one miner hotkey; the newest started ones are at hand, for the excuses of declines."""
+    """All receipts of one miner; the newest started ones are at hand, for the excuses of declines.
+
+    Validators know the miner by ``wire_hotkey``; a trusted one, which has a name without a key, keeps none.
+    """
 
     store: Store
     signer: Signer
+    wire_hotkey: Hotkey
     _started: deque[tuple[Receipt, SignedReceipt]] = field(default_factory=deque)
 
     def checked(
@@ -51,7 +55,7 @@ class ReceiptBook:
             ReceiptWrong: malformed, about others, or not signed by that validator.
         """
         payload = read_payload(value, expected)
-        if payload.validator_hotkey != validator_hotkey or payload.miner_hotkey != self.signer.hotkey:
+        if payload.validator_hotkey != validator_hotkey or payload.miner_hotkey != self.wire_hotkey:
             raise ReceiptWrong("receipt names another validator or miner")
         if job_uuid is not None and payload.job_uuid != job_uuid:
             raise ReceiptWrong("receipt is about another job")
@@ -62,6 +66,8 @@ class ReceiptBook:
 
     async def file(self, connection: AsyncConnection, receipt: Receipt) -> None:
         """Store and publish; a receipt that is known already stays as it is."""
+        if self.wire_hotkey == TRUSTED_MINER_HOTKEY:
+            return
         at = clock.now()
         await receipts.file(connection, receipt, at, page_of(at.timestamp()))
 
@@ -80,7 +86,7 @@ class ReceiptBook:
 
     def filed(self, receipt: Receipt) -> None:
         """A receipt is stored: a started one may be an excuse from now on."""
-        if isinstance(receipt.payload, JobStarted):
+        if isinstance(receipt.payload, JobStarted) and self.wire_hotkey != TRUSTED_MINER_HOTKEY:
             self._started.append((receipt, as_wire(receipt)))
 
     def excuses(self, offer: JobStarted) -> list[SignedReceipt]:

@@ -57,6 +57,10 @@ class MinerSettings(AgentSettings):
     allowed_validators: list[str] = Field(
         default_factory=list, description="Hotkeys served besides the chain's validators."
     )
+    trusted_by: str | None = Field(
+        default=None,
+        description="Hotkey of the validator that this miner serves alone, outside the metagraph; none: all.",
+    )
     pool: str = Field(
         default="process",
         description="'process', 'nomad', or 'package.module:Class' of an executor pool of one's own.",
@@ -193,6 +197,15 @@ class MinerSettings(AgentSettings):
             if _URL.fullmatch(url) is None:
                 raise ValueError("an address is http:// or https://, then host:port, and nothing behind it")
         return urls
+
+    @model_validator(mode="after")
+    def _trusted_is_outside(self) -> Self:
+        if self.trusted_by is not None and (self.chain_url is not None or self.allowed_validators):
+            raise ValueError(
+                "trusted_by makes a miner that one validator uses alone: leave chain_url and "
+                "allowed_validators out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _nomad_is_complete(self) -> Self:

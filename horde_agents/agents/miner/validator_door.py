@@ -100,7 +100,7 @@ class ValidatorDoor:
             )
         if (why := await self.validators.why_refused(path_hotkey)) is not None:
             return why, None
-        why = why_not_authenticated(frame, path_hotkey, self.parts.signer.hotkey, clock.now().timestamp())
+        why = why_not_authenticated(frame, path_hotkey, self.parts.wire_hotkey, clock.now().timestamp())
         if why is not None:
             return f"Validator {path_hotkey:.64} not authenticated due to: {why}", None
         return "", frame

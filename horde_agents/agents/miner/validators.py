@@ -44,6 +44,9 @@ class Validators:
 
     async def why_refused(self, hotkey: str) -> str | None:
         """The wire's text for a validator that is not served; ``None`` for one that is."""
+        trusted_by = self.parts.settings.trusted_by
+        if trusted_by is not None:
+            return None if hotkey == trusted_by else f"Unknown validator: {hotkey}"
         if hotkey not in self._from_chain and hotkey not in self.parts.settings.allowed_validators:
             return f"Unknown validator: {hotkey}"
         async with self.parts.store.reading() as connection:

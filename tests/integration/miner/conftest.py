@@ -20,7 +20,7 @@ from horde_agents.protocol.extensions import render_extensions
 from horde_agents.protocol.frames import render
 from horde_agents.protocol.job_frames import ExecutorTiming, V0InitialJobRequest
 from horde_agents.protocol.miner_executor import PATH
-from horde_agents.protocol.signing import Hotkey, KeypairSigner, to_hex
+from horde_agents.protocol.signing import TRUSTED_MINER_HOTKEY, Hotkey, KeypairSigner, to_hex
 from horde_agents.protocol.validator_miner import render_signed, sign_auth
 from horde_agents.receipts.payloads import JobStarted, Payload, payload_object, signed_text
 from horde_agents.testing.wallets import hotkey_file
@@ -74,7 +74,8 @@ class Miner:
     ) -> AsyncIterator["Peer"]:
         async with self.raw(signer.hotkey) as peer:
             extensions = render_extensions() if is_ours else []
-            auth = sign_auth(signer, self.hotkey, int(time.time()), extensions)
+            name = TRUSTED_MINER_HOTKEY if self.settings.trusted_by else self.hotkey
+            auth = sign_auth(signer, name, int(time.time()), extensions)
             await peer.send(render(auth))
             manifest = await peer.frame()
             assert manifest["message_type"] == "V0ExecutorManifestRequest", manifest
@@ -140,10 +141,9 @@ async def serving(tmp_path: Path, **more: Any) -> AsyncIterator[Miner]:
         port=0,
         executor_port=0,
         operator_port=0,
-        allowed_validators=[VALIDATOR.hotkey, OTHER.hotkey],
         pool="tests.integration.miner.conftest:ScriptedPool",
         drain_s=0.2,
-        **{"reconnect_grace_s": 0.5, **more},
+        **{"allowed_validators": [VALIDATOR.hotkey, OTHER.hotkey], "reconnect_grace_s": 0.5, **more},
     )
     async with running_miner(settings) as running, aiohttp.ClientSession() as http:
         yield Miner(running, http, signer.hotkey, settings)
