@@ -67,7 +67,7 @@ def plan(folder: Path) -> EmbeddedPlan:
 
 
 def _configuration(folder: Path) -> dict[str, object]:
-    """A signed dynamic configuration: in a cycle of a minute each executor can be tested, in a real one some."""
+    """A signed dynamic configuration: in a cycle of a minute each executor is tested, in a real one some."""
     key = folder / "keys" / "owner"
     hotkey = create_hotkey_file(key)
     knobs, signed = folder / "knobs.json", folder / "configuration.json"
