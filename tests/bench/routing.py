@@ -1,14 +1,16 @@
 """A routing decision among ten thousand executors: the facts gathered from memory, and the draw."""
 
+import asyncio
 import time
 from datetime import timedelta
 from random import Random
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import uuid4
 
 from horde_agents.agents.validator.directory import Directory
-from horde_agents.agents.validator.finding import facts_now
+from horde_agents.agents.validator.finding import Finding, facts_now
 from horde_agents.agents.validator.occupancy import Occupancy
 from horde_agents.agents.validator.prices import Prices
 from horde_agents.agents.validator.reliability import Reliability
@@ -18,6 +20,7 @@ from horde_agents.protocol.signing import Hotkey
 from horde_agents.receipts.payloads import JobStarted
 from horde_agents.runtime.clock import now
 from horde_agents.scoring.configuration import Configuration
+from horde_agents.store.engine import open_store
 from tests.bench.figures import Figure, shown
 
 _MINERS: Final = 256
@@ -27,21 +30,56 @@ _CLASSES: Final = ("always_on.gpu.a100-40gb", "always_on.gpu.h100")
 
 
 def routing_figures() -> list[Figure]:
+    """The decision by itself, and with the list of barred miners read from SQLite."""
+    return [_by_itself(), asyncio.run(_with_the_store())]
+
+
+def _by_itself() -> Figure:
     """256 miners of two classes each, half of their executors busy, prices announced, incidents known."""
     rng = Random(3)
-    miners = [Miner(Hotkey(f"hotkey-{n:041d}"), "127.0.0.1", 8000) for n in range(_MINERS)]
+    miners = _miners()
     parts = _parts(miners, rng)
-    took_s = []
+    took_s, worked_s = [], []
     for _ in range(_DECISIONS):
-        begun = time.perf_counter()
+        begun, worked = time.perf_counter(), time.thread_time()
         at = now()
         order = route(miners, _CLASSES, facts_now(parts, _CLASSES, {}, frozenset(), at), rng)
         took_s.append(time.perf_counter() - begun)
+        worked_s.append(time.thread_time() - worked)
         assert isinstance(order, tuple)
         parts.occupancy.note(_started(order[0].miner, order[0].executor_class, ttl_s=1))
-    p99_ms = sorted(took_s)[len(took_s) * 99 // 100] * 1000
-    detail = f"of {_MINERS} miners x {_EXECUTORS_EACH}; {shown(took_s)}"
-    return [Figure("a routing decision among 10,000 executors, p99", p99_ms, 5, "ms", detail=detail)]
+    alone = f"; of processor time {_p99_ms(worked_s):.2f} ms"
+    return _figure("a routing decision among 10,000 executors, p99", took_s, alone)
+
+
+async def _with_the_store() -> Figure:
+    rng, took_s = Random(3), []
+    miners = _miners()
+    with TemporaryDirectory() as folder:
+        async with open_store(f"sqlite:///{folder}/bench.sqlite3") as store:
+            parts = _parts(miners, rng)
+            parts.store, parts.rng = store, rng
+            parts.directory = SimpleNamespace(miners=lambda: miners)
+            finding = Finding(parts, cast("Any", None))
+            for _ in range(_DECISIONS // 4):
+                begun = time.perf_counter()
+                found = await finding.others(_CLASSES[0], frozenset())
+                took_s.append(time.perf_counter() - begun)
+                assert len(found) == _MINERS
+    return _figure("the same with barred miners from SQLite, p99", took_s)
+
+
+def _figure(name: str, took_s: list[float], more: str = "") -> Figure:
+    detail = f"of {_MINERS} miners x {_EXECUTORS_EACH}; {shown(took_s)}{more}"
+    return Figure(name, _p99_ms(took_s), 5, "ms", detail=detail)
+
+
+def _p99_ms(values_s: list[float]) -> float:
+    return sorted(values_s)[len(values_s) * 99 // 100] * 1000
+
+
+def _miners() -> list[Miner]:
+    return [Miner(Hotkey(f"hotkey-{n:041d}"), "127.0.0.1", 8000) for n in range(_MINERS)]
 
 
 def _parts(miners: list[Miner], rng: Random) -> Any:

@@ -13,6 +13,8 @@ _CREDIT: Final = 4.0
 #: How much a decline without an excuse weighs against a fault.
 DECLINE_WEIGHT: Final = 0.25
 _LEAST: Final = 0.001
+#: Part of a half-life in which nothing fades: every routing decision asks for every miner.
+_UNNOTICED: Final = 0.001
 
 
 @dataclass(slots=True)
@@ -22,6 +24,8 @@ class _Record:
     at_s: float = 0.0
 
     def fade(self, at_s: float, half_life_s: float) -> None:
+        if 0 <= at_s - self.at_s < half_life_s * _UNNOTICED:
+            return
         factor = _half(at_s - self.at_s, half_life_s)
         self.tries *= factor
         self.faults *= factor

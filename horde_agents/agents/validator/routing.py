@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
 from statistics import median_low
-from typing import Final
+from typing import Final, TypeAlias
 
 from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.protocol.signing import Hotkey
@@ -77,6 +77,10 @@ class NoMiner:
         return f"None of {len(self.why)} known miners can take the job."
 
 
+#: A miner that could have the job: its free executors of the class, and what a second of one costs.
+_Able: TypeAlias = tuple[Miner, int, int]
+
+
 def route(
     miners: Sequence[Miner], classes: Sequence[str], facts: Facts, rng: Random
 ) -> tuple[Choice, ...] | NoMiner:
@@ -86,7 +90,8 @@ def route(
     miner that may have the job starves.
     """
     why: dict[str, str] = {}
-    suitable: dict[str, list[tuple[Miner, int]]] = {name: [] for name in classes}
+    suitable: dict[str, list[_Able]] = {name: [] for name in classes}
+    usual_micro = {name: default_price_micro(name) for name in classes}
     busy = {name: facts.busy.get(name, {}) for name in classes}
     for miner in miners:
         reason = _why_closed(miner.hotkey, facts)
@@ -94,9 +99,10 @@ def route(
             why[miner.hotkey] = reason
             continue
         manifest, has_any = facts.manifests[miner.hotkey], False
+        announced = facts.price_micro.get(miner.hotkey, {})
         for name, found in suitable.items():
             if (free := manifest.get(name, 0) - busy[name].get(miner.hotkey, 0)) > 0:
-                found.append((miner, free))
+                found.append((miner, free, announced.get(name) or usual_micro[name]))
                 has_any = True
         if not has_any:
             why[miner.hotkey] = _why_none_free(manifest, classes)
@@ -110,34 +116,26 @@ def default_price_micro(executor_class: str) -> int:
     return max(known.weight if known else 1, 1) * MICRO
 
 
-def _ordered(
-    suitable: Mapping[str, Sequence[tuple[Miner, int]]], facts: Facts, rng: Random
-) -> Iterator[Choice]:
+def _ordered(suitable: Mapping[str, Sequence[_Able]], facts: Facts, rng: Random) -> Iterator[Choice]:
     """The classes by the median of their miners' prices, which no single liar moves far."""
-    price_micro = {
-        name: median_low([_price_micro(miner, name, facts) for miner, _ in found])
-        for name, found in suitable.items()
-        if found
+    median_micro = {
+        name: median_low([price_micro for _, _, price_micro in able])
+        for name, able in suitable.items()
+        if able
     }
-    for name in sorted(price_micro, key=lambda name: price_micro[name]):  # a stable sort: the user's order
-        keyed: list[tuple[float, int, Miner]] = []
-        for place, (miner, free) in enumerate(suitable[name]):
-            weight = free * _factor(miner, name, price_micro[name], facts)
-            # the least of exponential variables is each one with a chance in proportion to its weight
-            keyed.append((-math.log(1.0 - rng.random()) / weight, place, miner))
-        keyed.sort()
-        yield from (Choice(miner, name) for _, _, miner in keyed)
+    for name in sorted(median_micro, key=lambda name: median_micro[name]):  # stable: else the user's order
+        yield from (Choice(miner, name) for miner in _drawn(suitable[name], median_micro[name], facts, rng))
 
 
-def _factor(miner: Miner, executor_class: str, usual_micro: int, facts: Facts) -> float:
-    cheapness = usual_micro / _price_micro(miner, executor_class, facts)
-    cheapness = min(max(cheapness, 1 / _MOST_PRICE_FACTOR), _MOST_PRICE_FACTOR)
-    return max(cheapness * facts.favour.get(miner.hotkey, 1.0), _LEAST_FACTOR)
-
-
-def _price_micro(miner: Miner, executor_class: str, facts: Facts) -> int:
-    announced = facts.price_micro.get(miner.hotkey, {}).get(executor_class)
-    return announced or default_price_micro(executor_class)
+def _drawn(able: Sequence[_Able], median_micro: int, facts: Facts, rng: Random) -> list[Miner]:
+    """The miners in a drawn order: each one first with a chance in proportion to its weight."""
+    keyed = []
+    for place, (miner, free, price_micro) in enumerate(able):
+        cheapness = min(max(median_micro / price_micro, 1 / _MOST_PRICE_FACTOR), _MOST_PRICE_FACTOR)
+        weight = free * max(cheapness * facts.favour.get(miner.hotkey, 1.0), _LEAST_FACTOR)
+        # the least of exponential variables is each one with a chance in proportion to its rate
+        keyed.append((-math.log(1.0 - rng.random()) / weight, place))
+    return [able[place][0] for _, place in sorted(keyed)]
 
 
 def _why_closed(hotkey: str, facts: Facts) -> str | None:
