@@ -30,9 +30,14 @@ def cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def printable(text: str) -> str:
+    """``text`` without what would move the cursor, colour the screen or turn the line around."""
+    return _UNPRINTABLE.sub("·", text)
+
+
 def _text(cell: object) -> str:
     if cell is None:
         return "-"
     if isinstance(cell, bool):
         return "yes" if cell else "no"
-    return _UNPRINTABLE.sub("·", str(cell))
+    return printable(str(cell))

@@ -89,8 +89,10 @@ def scores(
     path = f"/api/v1/scores/{'latest' if cycle is None else cycle}"
     if uid is None:
         _print(context, as_json, tables.score, lambda api: api.get(path))
+    elif as_json:
+        _print(context, as_json, tables.score, lambda api: api.get(f"{path}/{uid}"))
     else:
-        _print(context, as_json, tables.explanation, lambda api: api.get(f"{path}/{uid}"))
+        _print(context, as_json, lambda told: tables.explanation(told, uid), lambda api: api.get(path))
 
 
 @app.command("verdicts")

@@ -5,7 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final, TypeAlias
 
-from horde_agents.cli.columns import WIDTH, columns, cut
+from horde_agents.cli.columns import WIDTH, columns, cut, printable
+from horde_agents.scoring.canonical import canonical_json
+from horde_agents.scoring.explain import explained, overview
+from horde_agents.scoring.result import Result, ResultWrong
 
 Answer: TypeAlias = Mapping[str, Any]
 
@@ -60,18 +63,20 @@ def batch(told: Answer) -> list[str]:
 
 def score(told: Answer) -> list[str]:
     """A cycle's result: the miners with most weight first."""
-    miners = [miner for miner in told["result"].get("miners", []) if isinstance(miner, dict)]
-    lines = [f"cycle {told['cycle']}, scored {_at(told['scored_at'])}", ""]
-    if not miners:
-        return [*lines, *_tree(told["result"])]
-    ranked = sorted(miners, key=lambda miner: (-int(miner.get("weight", 0)), str(miner.get("hotkey"))))
-    rows = [(m.get("uid"), m.get("weight"), m.get("hotkey"), m.get("dropped", "")) for m in ranked]
-    return lines + columns(("uid", "weight", "hotkey", "does not count because"), rows)
+    result = _result(told["result"])
+    lines = _tree(told["result"]) if result is None else map(printable, overview(result))
+    return [f"scored {_at(told['scored_at'])}", *lines]
 
 
-def explanation(told: Answer) -> list[str]:
+def explanation(told: Answer, uid: int) -> list[str]:
     """How one UID's weight came about."""
-    return [f"UID {told['uid']} in cycle {told['cycle']}", "", *_tree(told["explanation"])]
+    result = _result(told["result"])
+    if result is None:
+        return [f"The result of cycle {told['cycle']} is of another version; read it with --json."]
+    miner = result.miner(uid)
+    if miner is None:
+        return [f"UID {uid} did no work in cycle {told['cycle']}."]
+    return [printable(line) for line in explained(result, miner)]
 
 
 def verdicts(told: Answer) -> list[str]:
@@ -173,6 +178,14 @@ def _percent(share: str | None) -> str:
     return "-" if share is None else f"{float(Fraction(share)) * 100:.2f} %"
 
 
+def _result(told: Answer) -> Result | None:
+    """A result as this version knows it; the validator asked may be of another."""
+    try:
+        return Result.from_json(canonical_json(told))
+    except (ResultWrong, ValueError):
+        return None
+
+
 def _tree(value: object, depth: int = 0) -> Iterator[str]:
     """A value of JSON as an indented list."""
     indent = "  " * depth
@@ -181,7 +194,7 @@ def _tree(value: object, depth: int = 0) -> Iterator[str]:
     )
     for name, item in pairs:
         if isinstance(item, Mapping | list) and item:
-            yield cut(f"{indent}{name}", WIDTH)
+            yield cut(printable(f"{indent}{name}"), WIDTH)
             yield from _tree(item, depth + 1)
         else:
-            yield cut(f"{indent}{name}: {item}", WIDTH)
+            yield cut(printable(f"{indent}{name}: {item}"), WIDTH)

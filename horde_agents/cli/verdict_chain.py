@@ -1,14 +1,15 @@
 """Checks rows of another validator's log of verdicts against their hashes. Pure.
 
-A row's hash is the SHA-256 of the hash before it, in hexadecimal, and of the row's canonical JSON: sorted
-keys, ASCII, no blanks, instants in whole microseconds since 1970.
+A row's hash is the SHA-256 of the hash before it, in hexadecimal, and of the row's canonical JSON
+(``scoring/canonical.py``), with instants in whole microseconds since 1970.
 """
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
+
+from horde_agents.scoring.canonical import canonical_json
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HASHED: Final = (
@@ -42,5 +43,4 @@ def chained(row: Mapping[str, Any], end_sha256: str) -> str:
     """The hash of a row of the API behind ``end_sha256``."""
     ended_us = (datetime.fromisoformat(row["ended_at"]) - _EPOCH) // timedelta(microseconds=1)
     content = {name: row[name] for name in _HASHED} | {"ended_at": ended_us}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return sha256(end_sha256.encode() + text.encode()).hexdigest()
+    return sha256(end_sha256.encode() + canonical_json(content).encode()).hexdigest()

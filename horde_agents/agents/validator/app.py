@@ -175,6 +175,7 @@ def _sources(validator: Validator) -> Sources:
         links=lambda: {link.url: link.why_not_ready() for link in validator.links},
         checks=_checks(validator),
         fair_shares=configured_shares,
+        configuration=lambda: parts.knobs(),
         **(validator.cycles.sources() if validator.cycles else {}),
     )
 

@@ -46,7 +46,6 @@ class Cycles:
             "cycle": self._cycle,
             "seat": lambda: self._seat(0),
             "next_seat": lambda: self._seat(1),
-            "configuration": self.synthetic.configuration,
         }
 
     def _cycle(self) -> BlockSpan | None:

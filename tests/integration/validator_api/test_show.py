@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,17 @@ from typer.testing import CliRunner, Result
 
 from horde_agents.cli.app import app
 from horde_agents.cli.columns import WIDTH, columns
-from horde_agents.cli.verdict_chain import chained
 from horde_agents.clients.validator_api import (
     ValidatorAway,
     ValidatorRefused,
     validator_api,
 )
 from horde_agents.runtime.health import listening
+from horde_agents.scoring.facts import Outcome, Work
 from horde_agents.store.tables import batch_jobs, batches, cycle_scores, verdicts, weight_settings
+from horde_agents.store.verdicts import Verdict, append
 from tests.fixtures.validator_api import (
+    NOON,
     Api,
     batch,
     batch_job,
@@ -42,7 +45,7 @@ async def _show(api: Api, *words: str, key: str = "permitted", more: tuple[str, 
         (("batches",), uuid_of(1)),
         (("batches", uuid_of(1)), "3 passed"),
         (("scores",), "is not registered"),
-        (("scores", "3"), "points: 3/2"),
+        (("scores", "3"), "weight 65535 of 65535"),
         (("verdicts",), "passed"),
         (("shares",), "60,000 TAO"),
         (("weights",), "confirmed"),
@@ -66,18 +69,37 @@ async def test_an_empty_validator_is_shown_too(api: Api) -> None:
         assert result.exit_code == 0, result.output
 
 
+def _honest(number: int) -> Verdict:
+    work = Work(uuid_of(number), True, "", "5Miner", "always_on.test", "5User", Outcome.PASSED, 5, 6)
+    return Verdict(work, uuid_of(number), 7, "bien exécuté", NOON)
+
+
 async def test_a_log_that_was_changed_is_found_by_its_reader(api: Api) -> None:
     await api.add(weight_settings, weights(7))
-    end = ""
-    for number in (1, 2):
-        row = verdict(number)
-        end = chained({**row, "ended_at": row["ended_at"].isoformat()}, end)
-        await api.add(verdicts, {**row, "chain_sha256": end})
+    await api.store.writer.run(partial(append, verdict=_honest(1)))
+    await api.store.writer.run(partial(append, verdict=_honest(2)))
     result = await _show(api, "verdicts", "--verify")
     assert (result.exit_code, result.stdout) == (0, "Every hash of the log fits.\n")
     await api.add(verdicts, verdict(3))
     result = await _show(api, "verdicts", "--verify")
     assert (result.exit_code, result.stdout) == (1, "Verdict 3 has another hash than its content.\n")
+
+
+async def test_a_score_of_another_version_is_shown_as_it_is(api: Api) -> None:
+    await api.add(cycle_scores, {**score(7), "result_json": '{"version": 2, "of": {"uid\\u001b[2J": [1]}}'})
+    await api.add(weight_settings, weights(7))
+    whole, one = await _show(api, "scores"), await _show(api, "scores", "3")
+    assert "version: 2" in whole.stdout
+    assert "\x1b" not in whole.stdout
+    assert "another version" in one.stdout
+
+
+async def test_a_uid_that_did_no_work_is_told_so(api: Api) -> None:
+    await api.add(cycle_scores, score(7))
+    await api.add(weight_settings, weights(7))
+    assert "UID 4 did no work in cycle 7." in (await _show(api, "scores", "4")).stdout
+    told = json.loads((await _show(api, "scores", "3", "--json")).stdout)
+    assert told["explanation"]["weight"] == 65_535
 
 
 async def test_json_is_what_the_api_says(api: Api) -> None:
