@@ -93,9 +93,7 @@ class Connection:
         return {
             "state_getRuntimeVersion": _runtime_version,
             "state_getMetadata": lambda _at=None: _hex(self.node.chain.metadata_v14),
-            "state_call": lambda name, raw, _at=None: _hex(
-                self.node.chain.views.call(name, _bytes(raw or "0x"))
-            ),
+            "state_call": self._view,
             "state_getStorage": self._storage,
             "state_getStorageAt": self._storage,
             "state_queryStorageAt": self._storages,
@@ -155,6 +153,11 @@ class Connection:
         if block is None:
             raise ValueError(f"unknown block {block_hash!s:.70}: State already discarded")
         return block.number
+
+    def _view(self, name: str, raw: str | None, block_hash: str | None = None) -> str | None:
+        chain = self.node.chain
+        with chain.storage.as_of(self._number(block_hash)):
+            return _hex(chain.views.call(name, _bytes(raw or "0x")))
 
     def _storage(self, key: str, block_hash: str | None = None) -> str | None:
         return _hex_or_none(self.node.chain.storage.raw(_bytes(key), self._number(block_hash)))

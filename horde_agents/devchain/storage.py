@@ -2,6 +2,7 @@
 
 import bisect
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ class Storage:
     _history: dict[bytes, list[tuple[int, bytes | None]]] = field(default_factory=dict)
     _keys: list[bytes] = field(default_factory=list)
     _entries: dict[tuple[str, str], Any] = field(default_factory=dict)
+    _as_of: int | None = None
     _before: dict[bytes, bytes | None] = field(default_factory=dict)
 
     def get(self, pallet: str, item: str, *params: object) -> Any:  # noqa: ANN401  (whatever the item holds)
@@ -53,10 +55,22 @@ class Storage:
         history = self._history.get(key)
         if not history:
             return None
+        at_block = self._as_of if at_block is None else at_block
         if at_block is None:
             return history[-1][1]
         index = bisect.bisect_right(history, at_block, key=lambda version: version[0]) - 1
         return history[index][1] if index >= 0 else None
+
+    @contextmanager
+    def as_of(self, number: int) -> Iterator[None]:
+        """Within the block everything reads as it did at block ``number``; nothing may be written."""
+        head = self.block_number
+        if number != head:
+            self._as_of = self.block_number = number
+        try:
+            yield
+        finally:
+            self._as_of, self.block_number = None, head
 
     def keys(self, prefix: bytes, after: bytes | None = None) -> Iterator[bytes]:
         """Every key that was ever written below ``prefix``, in order, behind ``after``."""
