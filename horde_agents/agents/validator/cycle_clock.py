@@ -10,8 +10,8 @@ from typing import Final, NoReturn
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from horde_agents.clients.chain import ChainClient, ChainFault, Metagraph
-from horde_agents.runtime.clock import monotonic_s
+from horde_agents.clients.chain import ChainClient, ChainFault, ChainRefused, ChainUnfit, Metagraph
+from horde_agents.runtime.clock import monotonic_s, now
 from horde_agents.runtime.logs import get_logger
 from horde_agents.scoring.cycles import Cycle, cycle_number, cycle_of
 from horde_agents.scoring.facts import NeuronFact
@@ -24,6 +24,8 @@ SAFE_BLOCKS: Final = 2
 _SLACK_BLOCKS: Final = 20
 #: Block times without a new block after which the chain counts as stalled.
 _STALL_BLOCKS: Final = 10
+#: Blocks after which a snapshot that the chain refused is asked for again.
+_RETRY_BLOCKS: Final = 5
 #: Snapshots kept.
 _KEEP_CYCLES: Final = 16
 _LEAST_POLL_S: Final = 0.1
@@ -34,12 +36,17 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The subnet at a cycle's first block; ``seed`` is the hash of the cycle's seed block."""
+    """The subnet at a cycle's first block; ``seed`` is the hash of the cycle's seed block.
+
+    ``block_hash`` is the first block's, ``taken_at_s`` the wall time in Unix seconds.
+    """
 
     cycle: int
     block: int
     seed: bytes
     neurons: tuple[NeuronFact, ...]
+    block_hash: bytes = b""
+    taken_at_s: int = 0
 
     @property
     def validators(self) -> dict[str, int]:
@@ -57,6 +64,8 @@ class CycleClock:
     cycle_blocks: int
     block_s: float
     _head: int | None = None
+    _head_before_start: int | None = None
+    _retry_at_s: float = 0.0
     _moved_at_s: float = field(default_factory=monotonic_s)
     _trouble: str = "the chain has not been read since the start"
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -67,6 +76,10 @@ class CycleClock:
         async with self.store.reading() as connection:
             for name, text in (await facts.named(connection, _PREFIX)).items():
                 self._snapshots[int(name.removeprefix(_PREFIX))] = _read(text)
+        newest = max(self._snapshots.values(), key=lambda known: known.block, default=None)
+        if newest is not None:
+            self._head_before_start = newest.block
+            self._moved_at_s = monotonic_s() - max(now().timestamp() - newest.taken_at_s, 0.0)
 
     async def serve(self) -> NoReturn:
         """Follow the head for ever."""
@@ -90,13 +103,22 @@ class CycleClock:
         return None if block is None else cycle_of(block, self.netuid, self.cycle_blocks)
 
     def cycle_number(self) -> int:
-        """The present cycle's number; 0 before the first reading."""
+        """The present cycle's number; before the first reading what the clock makes it, or 0."""
         cycle = self.cycle()
-        return cycle.number if cycle else 0
+        if cycle is not None:
+            return cycle.number
+        if self._head_before_start is None:
+            return 0
+        passed = int((monotonic_s() - self._moved_at_s) / self.block_s)
+        return cycle_of(self._head_before_start + passed, self.netuid, self.cycle_blocks).number
 
     def at(self, number: int) -> Cycle:
         """The cycle of a number."""
         return cycle_number(number, self.netuid, self.cycle_blocks)
+
+    async def block_hash(self, block: int) -> bytes:
+        """The hash of a block; raises ``ChainFault``."""
+        return await self.chain.block_hash(block)
 
     def snapshot(self, number: int) -> Snapshot | None:
         """The subnet at a cycle's first block, if this validator was there in time."""
@@ -122,38 +144,48 @@ class CycleClock:
         return None
 
     async def _follow(self, told: int) -> None:
-        wrong = why_unbelievable(self._head, told, monotonic_s() - self._moved_at_s, self.block_s)
+        known = self._head_before_start if self._head is None else self._head
+        wrong = why_unbelievable(known, told, monotonic_s() - self._moved_at_s, self.block_s)
         if wrong is not None:
             if wrong != self._trouble:
                 _log.error("the chain is not followed", why=wrong)
             self._trouble = wrong
             return
         self._trouble = ""
-        if told != self._head:
+        if self._head is None or told > self._head:
             self._head, self._moved_at_s = told, monotonic_s()
             self._changed.set()
             self._changed = asyncio.Event()
 
     async def _take_snapshot(self) -> None:
-        cycle = self.cycle()
-        if cycle is None or self._trouble or cycle.first_block < 0:
+        cycle, block = self.cycle(), self.block()
+        if cycle is None or block is None or self._trouble or cycle.first_block < 0:
             return
         known = self._snapshots.get(cycle.number)
-        seed = await self._seed_once_settled(cycle, known)
-        if known is not None and known.seed == seed:
+        if known is not None and block > cycle.first_block + _SLACK_BLOCKS:
             return
-        metagraph = await self.chain.metagraph(cycle.first_block)
-        snapshot = Snapshot(cycle.number, cycle.first_block, seed, _facts_of(metagraph))
+        first_hash = await self.chain.block_hash(cycle.first_block)
+        if known is not None and known.block_hash == first_hash:
+            return
         if known is not None:
-            _log.warning("the chain was reorganised", cycle=cycle.number, block=cycle.seed_block)
-        await self._keep(snapshot)
+            _log.warning("the chain was reorganised", cycle=cycle.number, block=cycle.first_block)
+        if monotonic_s() >= self._retry_at_s:
+            await self._read_first_block(cycle, first_hash)
 
-    async def _seed_once_settled(self, cycle: Cycle, known: Snapshot | None) -> bytes:
-        """The seed, asked anew as long as a reorganisation may still change it."""
-        block = self.block() or 0
-        if known is not None and block > cycle.seed_block + _SLACK_BLOCKS:
-            return known.seed
-        return await self.chain.block_hash(cycle.seed_block)
+    async def _read_first_block(self, cycle: Cycle, first_hash: bytes) -> None:
+        """A node that no longer has the block's state is asked now and then, for a cycle without."""
+        try:
+            seed = await self.chain.block_hash(cycle.seed_block)
+            metagraph = await self.chain.metagraph(cycle.first_block)
+        except (ChainRefused, ChainUnfit) as error:
+            self._retry_at_s = monotonic_s() + _RETRY_BLOCKS * self.block_s
+            remedy = "start the validator before a cycle does, or use a node that keeps more blocks"
+            _log.warning(
+                "no metagraph", cycle=cycle.number, block=cycle.first_block, why=str(error), remedy=remedy
+            )
+            return
+        neurons, taken_at_s = _facts_of(metagraph), int(now().timestamp())
+        await self._keep(Snapshot(cycle.number, cycle.first_block, seed, neurons, first_hash, taken_at_s))
 
     async def _keep(self, snapshot: Snapshot) -> None:
         self._snapshots[snapshot.cycle] = snapshot
@@ -206,6 +238,8 @@ def _text(snapshot: Snapshot) -> str:
         "cycle": snapshot.cycle,
         "block": snapshot.block,
         "seed": snapshot.seed.hex(),
+        "block_hash": snapshot.block_hash.hex(),
+        "taken_at_s": snapshot.taken_at_s,
         "neurons": rows,
     }
     return json.dumps(value)
@@ -213,5 +247,11 @@ def _text(snapshot: Snapshot) -> str:
 
 def _read(text: str) -> Snapshot:
     value = json.loads(text)
-    neurons = tuple(NeuronFact(**row) for row in value["neurons"])
-    return Snapshot(value["cycle"], value["block"], bytes.fromhex(value["seed"]), neurons)
+    return Snapshot(
+        cycle=value["cycle"],
+        block=value["block"],
+        seed=bytes.fromhex(value["seed"]),
+        neurons=tuple(NeuronFact(**row) for row in value["neurons"]),
+        block_hash=bytes.fromhex(value.get("block_hash", "")),
+        taken_at_s=value.get("taken_at_s", 0),
+    )

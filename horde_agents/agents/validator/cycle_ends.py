@@ -30,10 +30,14 @@ class CycleEnds:
             cycle = self.clock.at(ended)
             margin = max(cycle.length_blocks // _MARGIN_PART, 1)
             await self.clock.until_block(cycle.end_block + margin)
-            await self._end(ended)
+            while not await self._ended(ended) and self.clock.cycle_number() == ended + 1:
+                await self.clock.until_block((self.clock.block() or 0) + margin)
             ended += 1
 
-    async def _end(self, cycle: int) -> None:
+    async def _ended(self, cycle: int) -> bool:
+        """Whether the cycle could be scored; what it hangs on may still come while the next one lasts."""
         result = await self.scoring.score(cycle, self.configuration())
-        if result is not None:
-            await self.hand_over(result)
+        if result is None:
+            return False
+        await self.hand_over(result)
+        return True
