@@ -51,6 +51,7 @@ def plan(folder: Path) -> EmbeddedPlan:
         "synthetic_image": _IMAGE,
         "weights_poll_s": _LOOK_S,
         "startup_s": 3.0,
+        "synthetic_prepare_s": 0.0,
     }
     cheat = {"pool": "horde_agents.testing.lying_pool:LyingPool", "slots": {_CLASS: 4}}
     return EmbeddedPlan(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from tests.bench.batch import batch_figures
 from tests.bench.busy_miner import busy_miner_figures
 from tests.bench.cluster import cluster_figures
 from tests.bench.dance import dance_figures
@@ -47,6 +48,7 @@ MEASURES: Final[dict[str, Callable[[], list[Figure]]]] = {
     "dance": dance_figures,
     "busy_miner": busy_miner_figures,
     "scoring": scoring_figures,
+    "batch": batch_figures,
 }
 
 

@@ -125,8 +125,8 @@ def sim_miners(folder: Path, url: str, names: Sequence[str], **more: Any) -> Ite
 def sim_holders(folder: Path, addresses: Mapping[str, str]) -> Iterator[Beside]:
     """Holders in one process, each at the miner whose address it is given; ready when all are in service.
 
-    Asked for ``"moves"``, it answers the list of ``Moved`` since it was asked last; ``"connections"`` their
-    number ever.
+    Asked for ``"moves"``, it answers the list of ``Moved`` since it was asked last; ``"arrivals"`` the instants
+    (monotonic seconds) at which job requests have come since then; ``"connections"`` their number ever.
     """
     secret = hashlib.sha256((folder / "secret").read_bytes().strip()).digest()
     expires_at = int(time.time()) + _LIFE_S
@@ -192,6 +192,10 @@ async def _serve_holders(pipe: Connection, given: Mapping[str, tuple[str, str]])
                 pipe.send([moved for holder in holders for moved in holder.moves])
                 for holder in holders:
                     holder.moves.clear()
+            elif question == "arrivals":
+                pipe.send([at_s for holder in holders for at_s in holder.arrivals])
+                for holder in holders:
+                    holder.arrivals.clear()
             else:
                 pipe.send(sum(holder.connections for holder in holders))
         for task in tasks:
@@ -208,6 +212,7 @@ class SimHolder:
     epoch: int = 0
     connections: int = 0
     moves: list[Moved] = field(default_factory=list)
+    arrivals: list[float] = field(default_factory=list)
     in_service: asyncio.Event = field(default_factory=asyncio.Event)
     _told_s: float = 0.0
 
@@ -244,6 +249,7 @@ class SimHolder:
 
     async def _take(self, socket: aiohttp.ClientWebSocketResponse, text: str) -> bool:
         """False when this connection is over."""
+        at_s = time.monotonic()
         frame = json.loads(text)
         match frame["message_type"]:
             case "HordeWelcome":
@@ -255,7 +261,8 @@ class SimHolder:
             case "V0InitialJobRequest":
                 await socket.send_str(render(frames.V0ExecutorReadyRequest(job_uuid=frame["job_uuid"])))
             case "V0JobRequest":
-                await self._run(socket, frame["job_uuid"])
+                self.arrivals.append(at_s)
+                await self._run(socket, frame)
             case _:  # HordeAck: its job is over; GenericError: it was refused
                 return False
         return True
@@ -266,9 +273,12 @@ class SimHolder:
             self._told_s = 0.0
         self.in_service.set()
 
-    async def _run(self, socket: aiohttp.ClientWebSocketResponse, uuid: str) -> None:
+    async def _run(self, socket: aiohttp.ClientWebSocketResponse, request: Mapping[str, Any]) -> None:
+        """Report a job as done; it prints the digest of what it was given, if it was given something."""
+        uuid, text = request["job_uuid"], request["env"].get("TEXT")
+        stdout = hashlib.sha256(text.encode()).hexdigest() if text else ""
         finished = frames.V0JobFinishedRequest(
-            job_uuid=uuid, docker_process_stdout="", docker_process_stderr=""
+            job_uuid=uuid, docker_process_stdout=stdout, docker_process_stderr=""
         )
         for report in (
             frames.V0VolumesReadyRequest(job_uuid=uuid),

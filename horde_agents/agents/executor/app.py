@@ -28,7 +28,8 @@ _ACK_S: Final = 60.0
 _LAST_ACK_S: Final = 3.0
 #: Seconds an idle executor waits for its miner to let it go.
 _PARTING_S: Final = 1.0
-#: Seconds after which an executor that is ready gives up on the job's request.
+#: Seconds, on top of its class's spin-up, after which an executor that is ready gives up on the job's
+#: request: all of a batch wait for the slowest of their class.
 _REQUEST_S: Final = 120.0
 #: How the holder, and the kernel when the holder is gone, tell an executor to end at once.
 STOP_NOW: Final = signal.SIGINT
@@ -123,9 +124,10 @@ def _final(
 
 
 async def _work(offer: V0InitialJobRequest, run: JobRun, link: MinerLink) -> JobEvent:
+    limit_s = _REQUEST_S + run.settings.spin_up_s
     try:
         image = await run.prepare(offer.docker_image or "")
-        async with asyncio.timeout(_REQUEST_S):
+        async with asyncio.timeout(limit_s):
             request = await link.requests.get()
         if request.docker_image and request.docker_image != offer.docker_image:
             image = await run.image(request.docker_image)
@@ -133,7 +135,7 @@ async def _work(offer: V0InitialJobRequest, run: JobRun, link: MinerLink) -> Job
     except StageFailed as failure:
         return failure.event
     except TimeoutError:
-        message = f"No job request came within {_REQUEST_S:.0f} s of the executor being ready."
+        message = f"No job request came within {limit_s:.0f} s of the executor being ready."
         return HordeFailed(Role.EXECUTOR, HordeFaultReason.UNHANDLED_TIMEOUT, message)
     except Exception as error:  # noqa: BLE001  (outermost frame of a job: whatever broke, its owner must hear)
         _log.exception("attempt broke", job=offer.job_uuid)

@@ -149,7 +149,7 @@ class MinerSettings(AgentSettings):
         "a class that is missing costs its weight.",
     )
     max_open_attempts: int = Field(
-        default=64, gt=0, description="Attempts one validator may have open at once."
+        default=1024, gt=0, description="Attempts one validator may have open at once."
     )
     share_window_s: float = Field(
         default=14_400.0,

@@ -58,6 +58,10 @@ class Manifests:
         oldest = now() - timedelta(seconds=self.stale_s)
         return {hotkey: seen.counts for hotkey, seen in self._seen.items() if seen.at >= oldest}
 
+    def told_since(self, at: datetime) -> dict[str, Mapping[str, int]]:
+        """Executors by class, by miner, of those that have told since ``at``."""
+        return {hotkey: seen.counts for hotkey, seen in self._seen.items() if seen.at >= at}
+
 
 def sane_counts(announced: Mapping[str, int], most: int) -> dict[str, int]:
     """The part of a manifest that can be meant: known classes, 1 to ``most`` executors."""

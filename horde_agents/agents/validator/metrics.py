@@ -18,6 +18,8 @@ class Metrics:
     outbox_messages: Gauge = field(init=False)
     configuration_version: Gauge = field(init=False)
     configuration_refusals: Counter = field(init=False)
+    synthetic_jobs: Counter = field(init=False)
+    batch_coverage: Gauge = field(init=False)
 
     def __post_init__(self) -> None:
         self.attempts = Counter(
@@ -50,5 +52,16 @@ class Metrics:
         self.configuration_refusals = Counter(
             "horde_validator_configuration_refusals",
             "Looks at the dynamic configuration that found none, or one that does not apply.",
+            registry=self.registry,
+        )
+        self.synthetic_jobs = Counter(
+            "horde_validator_synthetic_jobs",
+            "Synthetic jobs that have a verdict.",
+            ["executor_class", "outcome"],
+            registry=self.registry,
+        )
+        self.batch_coverage = Gauge(
+            "horde_validator_batch_coverage",
+            "Miners that told what they offer for the last batch, as a part of all known ones.",
             registry=self.registry,
         )

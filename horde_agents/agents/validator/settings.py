@@ -93,6 +93,17 @@ class ValidatorSettings(AgentSettings):
     synthetic_image: str = Field(
         "", description="Image of `digest` jobs, with a shell and sha256sum; by digest, best."
     )
+    synthetic_prepare_s: float = Field(
+        12.0, ge=0, description="Seconds before a batch's offers in which its tasks are made."
+    )
+    synthetic_running_s: float = Field(
+        15.0, gt=0, description="Seconds that a synthetic job is expected to run at most, for planning."
+    )
+    synthetic_judge_s: float = Field(60.0, gt=0, description="Seconds a kind has to judge one answer.")
+    synthetic_lag_s: float = Field(
+        1.0, gt=0, description="When this process itself was later than this, no miner's silence counts."
+    )
+    synthetic_most_jobs: int = Field(2048, gt=0, description="Synthetic jobs of one batch at most.")
     weights_scheme: WeightMode = Field(
         WeightMode.TIMELOCKED,
         description="How weights are hidden where the subnet wants that: timelocked or salted.",

@@ -3,9 +3,15 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from random import Random
+from typing import Final, TypeAlias
 
 from horde_agents.scoring.cycles import Cycle, Seat
+
+#: Executors by class, by miner.
+Counts: TypeAlias = Mapping[str, Mapping[str, int]]
+_LEAST_SHARE: Final = Fraction(1, 4096)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,44 +49,57 @@ def challenge_blocks(
 
 
 def tested_share(synthetic_share: Fraction, cycle_s: float, seats: int, job_s: float) -> Fraction:
-    """The part of all executors that one batch may test, so that all validators' together keep to it."""
+    """The part of all executors that one batch may test, so that all validators' together keep to it.
+
+    It is 1, 1/2, 1/4 and so on, so that it stays the same while a horde grows a little: only counts of the
+    same share can be compared with one another.
+    """
     budget_s = synthetic_share * Fraction(cycle_s) / max(seats, 1)
-    return min(budget_s / Fraction(max(job_s, 1)), Fraction(1))
+    return halved(budget_s / Fraction(max(job_s, 1)))
 
 
-def sampled(
-    offered: Mapping[str, Mapping[str, int]], share: Fraction, rng: Random
-) -> dict[str, dict[str, int]]:
-    """How many executors of each miner and class to test: the share, rounded by chance, and one at least."""
+def bounded_share(offered: Counts, share: Fraction, most_jobs: int) -> Fraction:
+    """The share, halved until a batch has at most ``most_jobs`` jobs, or one of each miner and class."""
+    while share > _LEAST_SHARE and _total(sampled(offered, share)) > most_jobs:
+        share /= 2
+    return share
+
+
+def halved(share: Fraction) -> Fraction:
+    """The largest of 1, 1/2, 1/4 … that is at most ``share``."""
+    found = Fraction(1)
+    while found > share and found > _LEAST_SHARE:
+        found /= 2
+    return found
+
+
+def sampled(offered: Counts, share: Fraction) -> dict[str, dict[str, int]]:
+    """How many executors of each miner and class to test: the share, rounded up, so that none is left out.
+
+    The same for the same horde: a count that changed by the luck of a draw would look like a dance.
+    """
     return {
-        miner: {name: _part(count, share, rng) for name, count in sorted(counts.items()) if count > 0}
+        miner: {name: ceil(count * share) for name, count in sorted(counts.items()) if count > 0}
         for miner, counts in sorted(offered.items())
     }
 
 
-def shuffled(counts: Mapping[str, Mapping[str, int]], rng: Random) -> list[tuple[str, str]]:
+def shuffled(counts: Counts, rng: Random) -> list[tuple[str, str]]:
     """One (miner, class) for each executor to test, in a drawn order."""
     each = list(_each(counts))
     rng.shuffle(each)
     return each
 
 
-def estimated(passed: int, tested: int, offered: int) -> int:
-    """Executors that a miner can be taken to have when only some were tested; never more than it offers."""
-    return offered * passed // tested if tested else 0
+def _total(counts: Counts) -> int:
+    return sum(sum(classes.values()) for classes in counts.values())
 
 
-def _each(counts: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[str, str]]:
+def _each(counts: Counts) -> Iterator[tuple[str, str]]:
     for miner, classes in counts.items():
         for name, count in classes.items():
             for _ in range(count):
                 yield miner, name
-
-
-def _part(count: int, share: Fraction, rng: Random) -> int:
-    exact = count * share
-    whole = int(exact)
-    return min(max(whole + (rng.random() < float(exact - whole)), 1), count)
 
 
 def _near(block: int, other: int | None, pace: Pace) -> bool:

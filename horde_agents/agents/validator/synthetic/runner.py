@@ -1,10 +1,13 @@
 """Runs one batch: offers to all its executors, fires at one instant, judges each job, stores it all."""
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import gc
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
@@ -16,12 +19,18 @@ from horde_agents.agents.validator.gate import Gate
 from horde_agents.agents.validator.loop_lag import LoopLag
 from horde_agents.agents.validator.miner_session import MinerSession
 from horde_agents.agents.validator.parts import LiveJob, Parts
+from horde_agents.agents.validator.reactions import is_busy
 from horde_agents.agents.validator.routing import Miner
 from horde_agents.agents.validator.synthetic.excusing import Excusing
-from horde_agents.agents.validator.synthetic.judge import Circumstances, early_finding
+from horde_agents.agents.validator.synthetic.judge import (
+    OWN_JOB,
+    Circumstances,
+    early_finding,
+    is_cut_off,
+    is_store_down,
+)
 from horde_agents.agents.validator.synthetic.kinds import Finding, JobReport, SyntheticKind, Task
-from horde_agents.agents.validator.synthetic.plan import estimated
-from horde_agents.jobs.events import Finished
+from horde_agents.jobs.events import Finished, JobEvent
 from horde_agents.jobs.lifecycle import Job
 from horde_agents.receipts.payloads import JobStarted
 from horde_agents.runtime.clock import monotonic_s, now
@@ -35,8 +44,12 @@ from horde_agents.store.verdicts import Verdict
 SOURCE: Final = "synthetic"
 #: Seconds on top of what an executor may take to be ready, for connections and signatures.
 _STAGING_SPARE_S: Final = 5.0
-#: By how much this validator's loop may be late before its measurements count for nothing.
-_MOST_LAG_S: Final = 1.0
+#: Seconds that a payload may take to be written.
+_WRITE_S: Final = 1.0
+_JUDGED_AT_ONCE: Final = 32
+#: Verdicts in one transaction.
+_STORED_AT_ONCE: Final = 64
+_FOUND: Final = frozenset({Outcome.PASSED, Outcome.FAILED, Outcome.NOT_RUN})
 _US_PER_S: Final = 1_000_000
 
 _log = get_logger(__name__)
@@ -55,6 +68,11 @@ class Seated:
     finding: Finding | None = None
 
     @property
+    def last_event(self) -> JobEvent:
+        """How the attempt ended."""
+        return self.attempt.record.history[-1]
+
+    @property
     def took_us(self) -> int:
         """From the batch's instant to the last report; 0 where there was no instant."""
         gate = self.attempt.live.gate
@@ -68,7 +86,8 @@ class BatchRun:
     """A batch from its first offer to its last verdict.
 
     ``offered`` are executors by class, by miner, that could be tested, ``own_jobs`` the executors there that
-    run jobs of this validator's own.
+    run jobs of this validator's own, which are not asked and count as there. ``share`` is the part of
+    ``offered`` that is tested.
     """
 
     parts: Parts
@@ -76,16 +95,24 @@ class BatchRun:
     offered: Mapping[str, Mapping[str, int]]
     own_jobs: Mapping[tuple[str, str], int]
     excusing: Excusing
+    share: Fraction = Fraction(1)
     seats: list[Seated] = field(default_factory=list)
     gate: Gate = field(init=False)
     _lag: LoopLag = field(default_factory=LoopLag)
+    _sent_s: dict[str, float] = field(default_factory=dict)
+    _own_since: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.gate = Gate(monotonic_s())
 
     def seat(self, miner: Miner, executor_class: str, kind: SyntheticKind, task: Task) -> None:
-        """Add one executor's job."""
-        request = run_requests.own_request(task.request, self.parts.signer)
+        """Add one executor's job.
+
+        Raises:
+            Refused: the kind's request is no valid job request.
+        """
+        body = {**task.request, "executor_class": executor_class}
+        request = run_requests.own_request(body, self.parts.signer)
         plan = offers.plan_of(request, self.parts.settings)
         live = LiveJob(request, plan, SOURCE, now(), Job(self.batch.uuid), miner.hotkey, gate=self.gate)
         key = offers.new_key(miner.hotkey)
@@ -103,13 +130,13 @@ class BatchRun:
             for seated in self.seats:
                 group.create_task(self._play(seated, staging_s - self._ready_s(seated)))
             await self._fire()
-        for seated in self.seats:
-            seated.finding = await self._judged(seated)
+        await self._judge_all()
         return await self._store()
 
     async def _play(self, seated: Seated, wait_s: float) -> None:
         """Offer late what is ready soon, so that no executor waits longer than its class may take."""
-        await asyncio.sleep(wait_s)
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
         uuid = seated.attempt.key.uuid
         seated.attempt.deadline_s = monotonic_s() + self.parts.settings.connect_s
         self.parts.attempts_in_hand.add(uuid)
@@ -127,25 +154,53 @@ class BatchRun:
                 while not self._is_settled():
                     await self.gate.changed.wait()
                     self.gate.changed.clear()
-        sessions = {seated.attempt.key.uuid: seated.session for seated in self.seats}
-        fired_at = now()
-        frames = self.gate.open(monotonic_s())
-        for uuid, frame in frames.items():
-            await sessions[uuid].send_payload(frame)
+        self._note_own_jobs()
+        fired_at, sessions = now(), {seated.attempt.key.uuid: seated.session for seated in self.seats}
+        with _undisturbed():
+            for uuid, frame in self.gate.open(monotonic_s()).items():
+                with suppress(TimeoutError):  # a peer that reads nothing holds up no other
+                    async with asyncio.timeout(_WRITE_S):
+                        if await sessions[uuid].send_payload(frame):
+                            self._sent_s[uuid] = monotonic_s()
         self.batch = replace(self.batch, state=BatchState.FIRED, fired_at=fired_at)
         await self.parts.store.writer.run(lambda connection: batches.move(connection, self.batch))
-        _log.info("batch fired", batch=self.batch.uuid, executors=len(frames), of=len(self.seats))
+        _log.info("batch fired", batch=self.batch.uuid, executors=len(self._sent_s), of=len(self.seats))
+
+    def _note_own_jobs(self) -> None:
+        """Own jobs that have begun since the batch was put together: each explains one decline."""
+        ours = Counter(
+            (seated.miner.hotkey, seated.executor_class)
+            for seated in self.seats
+            if seated.attempt.is_offered and not seated.attempt.is_over
+        )
+        at = now()
+        for hotkey, name in {(seated.miner.hotkey, seated.executor_class) for seated in self.seats}:
+            busy = self.parts.occupancy.counts(name, at).get(hotkey, 0)
+            more = busy - ours[hotkey, name] - self.own_jobs.get((hotkey, name), 0)
+            self._own_since[hotkey, name] = max(more, 0)
 
     def _is_settled(self) -> bool:
         ready = self.gate.ready()
         return all(seated.attempt.is_over or seated.attempt.key.uuid in ready for seated in self.seats)
 
-    async def _judged(self, seated: Seated) -> Finding:
-        attempt = seated.attempt
-        last = attempt.record.history[-1]
-        found = early_finding(last, self._around(seated))
-        if found is not None or not isinstance(last, Finished):
-            return found or Finding(Outcome.FAILED, "no answer")
+    async def _judge_all(self) -> None:
+        """Declines one after another, as each excuse counts once; answers a bounded number at a time."""
+        ends: dict[str, list[JobEvent]] = {}
+        for seated in self.seats:
+            ends.setdefault(seated.miner.hotkey, []).append(seated.last_event)
+        cut_off, store_down = is_cut_off(ends), is_store_down(ends)
+        turn = asyncio.Semaphore(_JUDGED_AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            for seated in self.seats:
+                around = self._around(seated, cut_off=cut_off, store_down=store_down)
+                seated.finding = early_finding(seated.last_event, around)
+                if seated.finding is None:
+                    group.create_task(self._judge(seated, turn))
+
+    async def _judge(self, seated: Seated, turn: asyncio.Semaphore) -> None:
+        """Have the kind look at an answer; a plug-in's own fault is not the miner's."""
+        last, limit_s = seated.last_event, self.parts.settings.synthetic_judge_s
+        assert isinstance(last, Finished)
         report = JobReport(
             last.stdout or "",
             last.stderr or "",
@@ -155,35 +210,47 @@ class BatchRun:
             seated.miner.hotkey,
         )
         try:
-            return await seated.kind.judge(seated.task, report)
+            async with turn, asyncio.timeout(limit_s):
+                found = await seated.kind.judge(seated.task, report)
+        except TimeoutError:
+            found = Finding(Outcome.NOT_RUN, f"the answer was not judged within {limit_s:g} s")
         except Exception as error:  # noqa: BLE001  (a plug-in that breaks is not the miner's fault)
             _log.exception("a kind cannot judge", kind=seated.kind.name)
-            return Finding(Outcome.NOT_RUN, f"the answer could not be judged: {error!r}")
+            found = Finding(Outcome.NOT_RUN, f"the answer could not be judged: {error!r}")
+        if found.outcome not in _FOUND:
+            found = Finding(Outcome.NOT_RUN, f"kind {seated.kind.name} found {found.outcome}, as none may")
+        seated.finding = found
 
-    def _around(self, seated: Seated) -> Circumstances:
-        attempt = seated.attempt
+    def _around(self, seated: Seated, *, cut_off: bool, store_down: bool) -> Circumstances:
+        attempt, key = seated.attempt, (seated.miner.hotkey, seated.executor_class)
+        is_decline = is_busy(seated.last_event)
+        explains = is_decline and self._own_since[key] > 0
+        if explains:
+            self._own_since[key] -= 1
         started = attempt.started.payload if attempt.started else None
         excuse = ""
-        if isinstance(started, JobStarted) and attempt.shown:
+        if is_decline and not explains and isinstance(started, JobStarted) and attempt.shown:
             excuse = self.excusing.excuse(started, attempt.shown)
+        sent_s = self._sent_s.get(attempt.key.uuid)
         return Circumstances(
-            fired=attempt.ran_from_s is not None,
+            fired=sent_s is not None and attempt.over_at_s > sent_s,
             took_us=seated.took_us,
             limit_us=attempt.live.plan.limits.running_s * _US_PER_S,
             lag_s=self._lag.most_s,
-            most_lag_s=_MOST_LAG_S,
-            own_jobs_there=self.own_jobs.get((seated.miner.hotkey, seated.executor_class), 0),
+            most_lag_s=self.parts.settings.synthetic_lag_s,
+            explains_decline=explains,
             excuse=f"busy with job {excuse} of another validator" if excuse else "",
+            is_cut_off=cut_off,
+            is_store_down=store_down,
         )
 
     async def _store(self) -> Batch:
-        ended = replace(
-            self.batch, state=BatchState.ENDED, ended_at=now(), details={"measured": self._measured()}
-        )
+        """Write all verdicts, some at a time, so that users' jobs need not wait long for the disk."""
+        for start in range(0, len(self.seats), _STORED_AT_ONCE):
+            await self.parts.store.writer.run(partial(self._store_some, self.seats[start:][:_STORED_AT_ONCE]))
+        ended = replace(self.batch, state=BatchState.ENDED, ended_at=now(), details=self._details())
 
         async def unit(connection: AsyncConnection) -> None:
-            for seated in self.seats:
-                await self._store_one(connection, seated)
             for job_uuid in sorted(self.excusing.used):
                 await batches.use_excuse(connection, ended.uuid, job_uuid, "")
             await batches.move(connection, ended)
@@ -193,12 +260,17 @@ class BatchRun:
         _log.info("batch over", batch=ended.uuid, **outcomes)
         return ended
 
+    async def _store_some(self, seats: Sequence[Seated], connection: AsyncConnection) -> None:
+        for seated in seats:
+            await self._store_one(connection, seated)
+
     async def _store_one(self, connection: AsyncConnection, seated: Seated) -> None:
         finding, attempt = seated.finding, seated.attempt
         assert finding is not None
         uuid = attempt.key.uuid
         await batches.judge(connection, uuid, finding.outcome.value, finding.why, seated.took_us)
-        await verdicts.append(connection, self._verdict(seated, finding))
+        if await verdicts.append(connection, self._verdict(seated, finding)):
+            self.parts.metrics.synthetic_jobs.labels(seated.executor_class, finding.outcome.value).inc()
 
     def _verdict(self, seated: Seated, finding: Finding) -> Verdict:
         work = Work(
@@ -214,27 +286,36 @@ class BatchRun:
         )
         return Verdict(work, self.batch.uuid, self.batch.cycle, finding.why, now())
 
-    def _measured(self) -> dict[str, dict[str, int]]:
-        """Executors that each miner has been seen to have: those that passed or were excused.
+    def _details(self) -> dict[str, Any]:
+        sent = sorted(self._sent_s.values())
+        return {
+            **self.batch.details,
+            "measured": self._measured(),
+            "share": str(self.share),
+            "written_within_us": round((sent[-1] - sent[0]) * _US_PER_S) if sent else 0,
+            "lag_us": round(self._lag.most_s * _US_PER_S),
+        }
 
-        Where only some were tested, the others are taken to be like them.
+    def _measured(self) -> dict[str, dict[str, int]]:
+        """Executors that each miner was seen to have at the instant: a claim adds nothing to them.
+
+        Seen are those that passed, were excused, or ran a job of this validator's own. Where some could not
+        be tested for other reasons the miner's class was not measured, and is left out.
         """
-        tested: Counter[tuple[str, str]] = Counter()
-        good: Counter[tuple[str, str]] = Counter()
+        seen = Counter({key: count for key, count in self.own_jobs.items() if key[0] in self.offered})
+        not_measured: set[tuple[str, str]] = set()
         for seated in self.seats:
-            key = (seated.miner.hotkey, seated.executor_class)
-            assert seated.finding is not None
-            if seated.finding.outcome is not Outcome.NOT_RUN:
-                tested[key] += 1
-            if seated.finding.outcome in {Outcome.PASSED, Outcome.EXCUSED}:
-                good[key] += 1
-        counts: dict[str, dict[str, int]] = defaultdict(dict)
-        for miner, classes in self.offered.items():
-            counts[miner] = {
-                name: estimated(good[miner, name], tested[miner, name], count)
-                for name, count in classes.items()
-            }
-        return dict(counts)
+            key, finding = (seated.miner.hotkey, seated.executor_class), seated.finding
+            assert finding is not None
+            is_own = finding.outcome is Outcome.NOT_RUN and finding.why == OWN_JOB
+            if is_own or finding.outcome in {Outcome.PASSED, Outcome.EXCUSED}:
+                seen[key] += 1
+            elif finding.outcome is Outcome.NOT_RUN:
+                not_measured.add(key)
+        return {
+            miner: {name: seen[miner, name] for name in classes if (miner, name) not in not_measured}
+            for miner, classes in self.offered.items()
+        }
 
     def _ready_s(self, seated: Seated) -> float:
         return seated.attempt.live.plan.ready_s
@@ -251,6 +332,19 @@ class BatchRun:
             )
             for seated in self.seats
         ]
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No collection of garbage falls into the block."""
+    gc.collect()
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def new_batch_uuid() -> str:

@@ -1,13 +1,17 @@
 """Plans each cycle's batch and challenges, runs them when their instants come, and takes up broken ones."""
 
+import asyncio
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from typing import Final, NoReturn
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from horde_agents.agents.validator import offers
 from horde_agents.agents.validator.cycle_clock import CycleClock, Snapshot
 from horde_agents.agents.validator.parts import Parts
 from horde_agents.agents.validator.polls import Polls
@@ -16,6 +20,7 @@ from horde_agents.agents.validator.synthetic.kinds import KindNotReady, Syntheti
 from horde_agents.agents.validator.synthetic.plan import (
     Pace,
     batch_block,
+    bounded_share,
     challenge_blocks,
     sampled,
     shuffled,
@@ -26,19 +31,22 @@ from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.jobs.events import HordeFailed
 from horde_agents.jobs.faults import HordeFaultReason
 from horde_agents.jobs.states import Role
+from horde_agents.protocol.rest_api import Refused
+from horde_agents.protocol.signing import Hotkey
+from horde_agents.receipts.payloads import JobStarted
 from horde_agents.runtime.clock import now
 from horde_agents.runtime.logs import get_logger
 from horde_agents.scoring.configuration import Configuration
 from horde_agents.scoring.cycles import Cycle, seats
 from horde_agents.scoring.facts import Outcome, Work
-from horde_agents.store import attempts, batches, verdicts
+from horde_agents.store import attempts, batches, receipts, verdicts
 from horde_agents.store.batches import Batch, BatchJob, BatchState, Purpose
 from horde_agents.store.verdicts import Verdict
 
-#: Seconds of a synthetic job's running time that a plan reckons with, leeway included.
-_RUNNING_S: Final = 15.0
 #: Seconds for connections, signatures and judging.
 _SPARE_S: Final = 3.0
+#: Seconds that a kind has to make its tasks even where none are planned for it.
+_LEAST_PREPARE_S: Final = 5.0
 
 _log = get_logger(__name__)
 
@@ -69,12 +77,19 @@ class Synthetic:
                 await self._not_run(due, "this validator was away at its instant")
             else:
                 await self._run(due)
+                await self._clean(due)
 
     def _pace(self) -> Pace:
         ready_s = max((self._ready_s(name) for name in self.kinds), default=0.0)
-        return Pace(
-            math.ceil((ready_s + _SPARE_S) / self.block_s), math.ceil((_RUNNING_S + _SPARE_S) / self.block_s)
-        )
+        settings = self.parts.settings
+        before_s = settings.synthetic_prepare_s + ready_s + _SPARE_S
+        after_s = settings.synthetic_running_s + _SPARE_S
+        return Pace(math.ceil(before_s / self.block_s), math.ceil(after_s / self.block_s))
+
+    def _staging_blocks(self) -> int:
+        """Blocks before the instant at which the offers go out."""
+        ready_s = max((self._ready_s(name) for name in self.kinds), default=0.0)
+        return math.ceil((ready_s + _SPARE_S) / self.block_s)
 
     def _ready_s(self, executor_class: str) -> float:
         return CATALOGUE[executor_class].spin_up_s + self.parts.settings.startup_s
@@ -124,36 +139,75 @@ class Synthetic:
         if trouble is not None:
             await self._not_run(batch, trouble)
             return
-        await self.polls.ask(self.parts.directory.miners())
-        run = await self._seated(batch)
+        asked_at = now()
+        miners = self.parts.directory.miners()
+        self.parts.rng.shuffle(miners)
+        await self.polls.ask(miners)
+        run = self._empty_run(batch)
+        await self._seat(run)
         if not run.seats:
-            await self._not_run(batch, "no miner offers an executor that could be tested")
+            await self._not_run(batch, self.trouble or "no miner offers an executor that could be tested")
             return
+        await self.clock.until_block(batch.fire_block - self._staging_blocks())
+        if batch.purpose is Purpose.BATCH:
+            told = self.parts.manifests.told_since(asked_at)
+            reached = sum(miner.hotkey in told for miner in miners)
+            self.parts.metrics.batch_coverage.set(reached / len(miners))
+            details = {**batch.details, "eligible_miners": len(miners), "challenged_miners": reached}
+            run.batch = replace(batch, details=details)
         await run.run()
-        for kind in {id(kind): kind for kind in self.kinds.values()}.values():
-            await kind.clean(batch.uuid)
 
-    async def _seated(self, batch: Batch) -> BatchRun:
+    async def _clean(self, batch: Batch) -> None:
+        """Let every kind remove what it left outside; one that cannot costs no verdict."""
+        for kind in {id(kind): kind for kind in self.kinds.values()}.values():
+            try:
+                async with asyncio.timeout(self.parts.settings.synthetic_judge_s):
+                    await kind.clean(batch.uuid)
+            except Exception:  # noqa: BLE001  (a plug-in's own fault)
+                _log.exception("a kind cannot clean up", kind=kind.name, batch=batch.uuid)
+
+    def _empty_run(self, batch: Batch) -> BatchRun:
         offered, own_jobs = self._offered()
         excusing = Excusing(self.parts, offered, self.configuration().excuse_minimum_stake_tao)
-        run = BatchRun(self.parts, batch, offered, own_jobs, excusing)
-        chosen = self._chosen(batch, offered)
-        wanted: dict[str, int] = {}
-        for _, name in chosen:
-            wanted[name] = wanted.get(name, 0) + 1
-        tasks = {name: await self._tasks(name, count, batch) for name, count in sorted(wanted.items())}
+        return BatchRun(self.parts, batch, offered, own_jobs, excusing, self._share(batch, offered))
+
+    async def _seat(self, run: BatchRun) -> None:
+        """Give the run its jobs, as far as there are tasks; ``trouble`` says why there are none."""
+        chosen = self._chosen(run)
+        tasks = await self._tasks(Counter(name for _, name in chosen), run.batch)
         for hotkey, name in chosen:
             miner = self.parts.directory.find(hotkey)
-            if miner is not None and tasks[name]:
+            if miner is None or not tasks.get(name):
+                continue
+            try:
                 run.seat(miner, name, self.kinds[name], tasks[name].pop())
-        return run
+            except Refused as error:
+                self._untested(self.kinds[name], f"its request is no job: {error}")
 
-    async def _tasks(self, name: str, count: int, batch: Batch) -> list[Task]:
-        try:
-            return list((await self.kinds[name].prepare({name: count}, batch.uuid))[name])
-        except KindNotReady as error:
-            _log.warning("a class is not tested", executor_class=name, why=str(error))
-            return []
+    async def _tasks(self, wanted: Mapping[str, int], batch: Batch) -> dict[str, list[Task]]:
+        """Tasks by class; a kind is asked once for all its classes."""
+        tasks: dict[str, list[Task]] = {}
+        for kind in {id(kind): kind for kind in self.kinds.values()}.values():
+            counts = {name: count for name, count in sorted(wanted.items()) if self.kinds[name] is kind}
+            if not counts:
+                continue
+            try:
+                async with asyncio.timeout(max(self.parts.settings.synthetic_prepare_s, _LEAST_PREPARE_S)):
+                    made = await kind.prepare(counts, batch.uuid)
+            except KindNotReady as error:
+                self._untested(kind, str(error))
+            except TimeoutError:
+                self._untested(kind, "its tasks were not made in time; see the setting synthetic_prepare_s")
+            except Exception as error:  # noqa: BLE001  (a plug-in's own fault ends no loop)
+                _log.exception("a kind cannot make tasks", kind=kind.name)
+                self._untested(kind, f"it broke down: {error!r}")
+            else:
+                tasks |= {name: list(made.get(name, ())) for name in counts}
+        return tasks
+
+    def _untested(self, kind: SyntheticKind, why: str) -> None:
+        self.trouble = f"kind {kind.name} tests nothing: {why}"
+        _log.warning("a kind tests nothing", kind=kind.name, why=why)
 
     def _offered(self) -> tuple[dict[str, dict[str, int]], dict[tuple[str, str], int]]:
         """Executors that miners offer and no job of ours occupies, and how many are so occupied."""
@@ -169,41 +223,70 @@ class Synthetic:
                 offered.setdefault(hotkey, {})[name] = max(count - busy, 0)
         return offered, own
 
-    def _chosen(self, batch: Batch, offered: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str]]:
+    def _chosen(self, run: BatchRun) -> list[tuple[str, str]]:
         rng = self.parts.rng
-        if batch.purpose is Purpose.CHALLENGE:
-            return shuffled(offered, rng)[:1]
-        job_s = max((self._ready_s(name) for name in self.kinds), default=0.0) + _RUNNING_S
+        if run.batch.purpose is Purpose.CHALLENGE:
+            return shuffled(run.offered, rng)[:1]
+        return shuffled(sampled(run.offered, run.share), rng)
+
+    def _share(self, batch: Batch, offered: Mapping[str, Mapping[str, int]]) -> Fraction:
+        """The part of the horde to test, so that synthetic work keeps to its share of all slots' time."""
+        settings = self.parts.settings
+        ready_s = max((self._ready_s(name) for name in self.kinds), default=0.0)
         snapshot = self.clock.snapshot(batch.cycle)
         cycle = self.clock.at(batch.cycle)
         share = tested_share(
             Fraction(self.configuration().synthetic_share),
             cycle.length_blocks * self.block_s,
             len(seats(snapshot.validators, snapshot.seed.hex(), cycle)) if snapshot else 1,
-            job_s,
+            ready_s + settings.synthetic_running_s,
         )
-        return shuffled(sampled(offered, share, rng), rng)
+        return bounded_share(offered, share, settings.synthetic_most_jobs)
 
     async def _take_up(self) -> None:
-        """End what an earlier process has left fired; nothing of it counts against a miner."""
+        """End what an earlier process had begun; nothing of it counts against a miner.
+
+        A batch that had fired is over. One that had only been offered has its first jobs taken back and is
+        run as planned, if there is time; executors that those jobs still occupy are known to be ours.
+        """
+        why = "this validator was restarted in the middle of the batch"
         async with self.parts.store.reading() as connection:
-            fired = [
-                batch for batch in await batches.unfinished(connection) if batch.state is BatchState.FIRED
-            ]
-        for batch in fired:
-            await self._not_run(batch, "this validator was restarted in the middle of the batch")
+            for batch in await batches.unfinished(connection):
+                for job in await batches.jobs_of(connection, batch.uuid):
+                    for receipt in await receipts.of_job(connection, job.attempt_uuid):
+                        self.parts.occupancy.note(receipt.payload)
+            begun = await batches.unfinished(connection)
+        for batch in begun:
+            if batch.state is BatchState.FIRED:
+                await self._not_run(batch, why)
+                await self._clean(batch)
+            else:
+                await self.parts.store.writer.run(partial(self._abandon_jobs, batch, why))
 
     async def _not_run(self, batch: Batch, why: str) -> None:
         _log.warning("batch not run", batch=batch.uuid, cycle=batch.cycle, why=why)
         over = replace(batch, state=BatchState.NOT_RUN, ended_at=now(), details={"why": why})
 
         async def unit(connection: AsyncConnection) -> None:
-            for job in await batches.jobs_of(connection, batch.uuid):
-                if not job.outcome:
-                    await _abandon(connection, over, job, why)
+            await self._abandon_jobs(over, why, connection)
             await batches.move(connection, over)
 
         await self.parts.store.writer.run(unit)
+
+    async def _abandon_jobs(self, batch: Batch, why: str, connection: AsyncConnection) -> None:
+        for job in await batches.jobs_of(connection, batch.uuid):
+            if not job.outcome:
+                await _abandon(connection, batch, job, why)
+                await self._close_receipts(connection, job)
+
+    async def _close_receipts(self, connection: AsyncConnection, job: BatchJob) -> None:
+        """The miner gets a finished receipt for what it had started, worth nothing, with the next poll."""
+        at, signer = now(), self.parts.signer
+        for receipt in await receipts.of_job(connection, job.attempt_uuid):
+            if isinstance(receipt.payload, JobStarted):
+                key = offers.AttemptKey(job.attempt_uuid, Hotkey(job.miner_hotkey))
+                closing = offers.finished_receipt(key, 0, receipt.payload.timestamp, signer, at)
+                await receipts.file(connection, closing, at)
 
 
 async def _abandon(connection: AsyncConnection, batch: Batch, job: BatchJob, why: str) -> None:
