@@ -1,0 +1,1 @@
+"""The subnet's economics, seeded: who earns what under Yuma consensus, honest or not. Pure."""
