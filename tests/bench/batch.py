@@ -110,7 +110,7 @@ async def _batch(parts: Any, miner: Miner) -> tuple[int, float]:
     kind = load_kind("digest", parts)
     batch = Batch(new_batch_uuid(), 1, Purpose.BATCH, 1, now())
     await parts.store.writer.run(lambda connection: batches.plan(connection, [batch]))
-    offered = {miner.hotkey: {CLASS: _EXECUTORS}}
+    offered: dict[str, dict[str, int]] = {miner.hotkey: {CLASS: _EXECUTORS}}
     run = BatchRun(parts, batch, offered, {}, Excusing(parts, offered, 0))
     for task in (await kind.prepare({CLASS: _EXECUTORS}, batch.uuid))[CLASS]:
         run.seat(miner, CLASS, kind, task)

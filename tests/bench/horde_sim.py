@@ -125,8 +125,8 @@ def sim_miners(folder: Path, url: str, names: Sequence[str], **more: Any) -> Ite
 def sim_holders(folder: Path, addresses: Mapping[str, str]) -> Iterator[Beside]:
     """Holders in one process, each at the miner whose address it is given; ready when all are in service.
 
-    Asked for ``"moves"``, it answers the list of ``Moved`` since it was asked last; ``"arrivals"`` the instants
-    (monotonic seconds) at which job requests have come since then; ``"connections"`` their number ever.
+    Asked for ``"moves"``, it answers the list of ``Moved`` since it was asked last; ``"arrivals"`` the
+    instants (monotonic seconds) at which job requests have come since; ``"connections"`` their number ever.
     """
     secret = hashlib.sha256((folder / "secret").read_bytes().strip()).digest()
     expires_at = int(time.time()) + _LIFE_S

@@ -107,8 +107,8 @@ def test_a_newer_cycle_takes_the_place_of_stored_weights_and_says_why_they_waite
 @pytest.mark.parametrize("mode", list(WeightMode))
 def test_what_was_perhaps_sent_is_looked_for_before_it_is_sent_again(mode: WeightMode) -> None:
     sending = replace(_PLAIN, mode=mode, state=WeightState.SENDING)
-    there = {"last_update": 991} if mode is WeightMode.PLAIN else {"committed_block": 991}
-    not_there = {"last_update": 990} if mode is WeightMode.PLAIN else {"committed_block": 990}
+    there: dict[str, Any] = {"last_update": 991} if mode is WeightMode.PLAIN else {"committed_block": 991}
+    not_there: dict[str, Any] = {"last_update": 990} if mode is WeightMode.PLAIN else {"committed_block": 990}
     assert _step(sending, **there).setting.state is WeightState.SENT
     assert _step(sending, **not_there) == Next(Act.NOTHING, sending)
     assert _step(sending, **not_there, block=1006) == Next(Act.NOTHING, sending)
