@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from horde_agents.scoring.cycles import Cycle, seats
 from horde_agents.scoring.cycles import DEFAULT_LENGTH_BLOCKS as LENGTH_BLOCKS
+from horde_agents.scoring.cycles import Cycle, seats
 from horde_agents.simulation.acts import Act, honest_act, nothing_seen, observe
 from horde_agents.simulation.scores import weights_u16
 from horde_agents.simulation.strategies import HONEST, Strategy
