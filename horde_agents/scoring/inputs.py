@@ -6,14 +6,29 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
 
 from horde_agents.scoring.canonical import NotCanonical, canonical_json, read_canonical
 from horde_agents.scoring.configuration import Configuration
 from horde_agents.scoring.facts import BatchCount, MinerWork, NeuronFact
 
+#: The knobs that scoring reads; others would change the text whenever one is added.
+_KNOBS: Final[set[str]] = {
+    "version",
+    "class_weights",
+    "max_executors_per_class",
+    "organic_s_per_point",
+    "dancing_bonus",
+    "dancing_share",
+    "burn_rate",
+    "burn_hotkeys",
+}
 #: Changes whenever the same facts would be written, or scored, in another way.
 INPUTS_VERSION: Final = 1
+
+
+def _knobs(configuration: Configuration) -> dict[str, Any]:
+    return configuration.model_dump(mode="json", include=_KNOBS)
 
 
 class InputsWrong(Exception):
@@ -22,7 +37,7 @@ class InputsWrong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The facts of one cycle; ``in_order`` sorts them.
+    """The facts of one cycle; ``in_order`` sorts them, and keeps of the configuration what scoring reads.
 
     ``neurons`` is the metagraph at the cycle's end, ``share`` this validator's fair share of capacity by
     stake as of the cycle's start, such as ``1/3``. ``counts`` are measured in the cycle, ``previous_counts``
@@ -37,7 +52,7 @@ class Inputs:
     block_us: Annotated[int, Field(gt=0, lt=2**40)]
     validator_hotkey: Annotated[str, Field(min_length=1, max_length=64)]
     share: Annotated[str, Field(pattern=r"^[0-9]{1,60}/[1-9][0-9]{0,59}$")]
-    configuration: Configuration
+    configuration: Annotated[Configuration, PlainSerializer(_knobs)]
     neurons: tuple[NeuronFact, ...]
     work: tuple[MinerWork, ...]
     counts: tuple[BatchCount, ...]
@@ -110,7 +125,7 @@ class Inputs:
             block_us=self.block_us,
             validator_hotkey=self.validator_hotkey,
             share=_lowest_terms(self.share_of_capacity),
-            configuration=self.configuration,
+            configuration=Configuration.model_validate(_knobs(self.configuration)),
             neurons=tuple(sorted(self.neurons, key=lambda neuron: neuron.uid)),
             work=tuple(_ordered(w) for w in sorted(self.work, key=_by_miner)),
             counts=tuple(sorted(self.counts, key=_by_batch)),

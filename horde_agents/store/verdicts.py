@@ -19,8 +19,8 @@ from horde_agents.scoring.tally import VerdictRow
 from horde_agents.store.tables import verdicts
 
 _WHY_CHARACTERS: Final = 500
-#: Rows in memory at a time while a cycle or the whole chain is read.
-_ROWS_AT_A_TIME: Final = 5_000
+#: Rows taken at a time from a long reading: each time everything else waits for some milliseconds.
+_ROWS_AT_A_TIME: Final = 1_000
 #: Rows of one page of the log.
 MAX_PAGE_ROWS: Final = 1_000
 #: Any number; the same one makes two writers of PostgreSQL take turns at the chain's end.

@@ -112,6 +112,7 @@ async def _fill(file: Path, rows: int) -> None:
         pass
     with sqlite3.connect(file) as connection:
         connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA journal_mode=OFF")  # the store turns its own back on
         connection.execute(_FILL, {"rows": rows})
     connection.close()
 

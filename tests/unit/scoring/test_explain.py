@@ -1,6 +1,6 @@
 """The explanation of a miner fits a terminal and names every source and cap."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from horde_agents.scoring.configuration import Configuration
@@ -82,6 +82,7 @@ def test_the_overview_begins_with_the_largest_weight() -> None:
     assert [line.split()[:2] for line in lines[1:]] == [["1", "b"], ["0", "a"], ["-", "gone"]]
 
 
+@settings(deadline=None, max_examples=50)  # a busy machine takes what it takes
 @given(st.integers(1, 2**40), st.integers(1, 10**9), st.integers(1, 10**9))
 def test_no_line_is_wider_than_a_terminal(length_blocks: int, share: int, run_s: int) -> None:
     parts = f"{min(share, run_s)}/{max(share, run_s)}"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from horde_agents.scoring.configuration import Configuration
 from horde_agents.scoring.facts import BatchWork, MinerWork, OrganicWork, Outcome
 from horde_agents.scoring.inputs import Inputs, InputsWrong
 from horde_agents.scoring.result import Result, ResultWrong
@@ -51,6 +52,31 @@ def test_a_result_comes_back_from_its_text() -> None:
 def test_a_result_names_the_inputs_it_came_from() -> None:
     other = replace(_full(), verdicts_sha256="cd" * 32)
     assert score(other).inputs_sha256 != score(_full()).inputs_sha256
+
+
+def test_knobs_that_scoring_does_not_read_are_no_part_of_the_text() -> None:
+    other = Configuration(class_weights={CLASS: 1}, cross_validation_share="0.9", commit_reveal=False)
+    assert replace(_full(), configuration=other).to_json() == _full().to_json()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"class_weights": {CLASS: 2}},
+        {"max_executors_per_class": {CLASS: 1}},
+        {"organic_s_per_point": 1},
+        {"dancing_bonus": "2"},
+        {"dancing_share": "1"},
+        {"burn_rate": "1"},
+        {"burn_hotkeys": ("a",)},
+        {"version": 9},
+    ],
+)
+def test_every_knob_that_scoring_reads_is_part_of_the_text(change: dict[str, Any]) -> None:
+    other = Configuration.model_validate({"class_weights": {CLASS: 1}} | change)
+    text = replace(_full(), configuration=other).to_json()
+    assert text != _full().to_json()
+    assert Inputs.from_json(text).to_json() == text
 
 
 def _changed(path: str, value: Any) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from horde_agents.scoring.configuration import Configuration
@@ -69,6 +69,7 @@ def _organic_points_by_the_rule(works: list[Work], hotkey: str, name: str) -> Fr
     return points
 
 
+@settings(deadline=None, max_examples=50)  # a busy machine takes what it takes
 @given(_cycles())
 def test_sums_give_the_points_that_the_rule_gives_job_by_job(cycle: tuple[Inputs, list[Work]]) -> None:
     inputs, works = cycle
@@ -78,6 +79,7 @@ def test_sums_give_the_points_that_the_rule_gives_job_by_job(cycle: tuple[Inputs
             assert Fraction(part.organic_points) == expected
 
 
+@settings(deadline=None, max_examples=50)  # a busy machine takes what it takes
 @given(_cycles(), st.randoms(use_true_random=False))
 def test_the_order_of_the_facts_changes_no_byte(cycle: tuple[Inputs, list[Work]], random: Random) -> None:
     inputs, works = cycle
@@ -93,6 +95,7 @@ def test_the_order_of_the_facts_changes_no_byte(cycle: tuple[Inputs, list[Work]]
     assert score(other).to_json() == score(inputs).to_json()
 
 
+@settings(deadline=None, max_examples=50)  # a busy machine takes what it takes
 @given(_cycles())
 def test_weights_are_u16_of_registered_uids_and_the_largest_is_65535(
     cycle: tuple[Inputs, list[Work]],
@@ -104,6 +107,7 @@ def test_weights_are_u16_of_registered_uids_and_the_largest_is_65535(
     assert max(result.weights) == MAX_WEIGHT
 
 
+@settings(deadline=None, max_examples=50)  # a busy machine takes what it takes
 @given(_cycles())
 def test_all_shares_sum_to_one_or_to_the_burnt_part(cycle: tuple[Inputs, list[Work]]) -> None:
     result = score(cycle[0])
@@ -113,6 +117,7 @@ def test_all_shares_sum_to_one_or_to_the_burnt_part(cycle: tuple[Inputs, list[Wo
     assert shares == 0 or abs(shares + burnt - 1_000_000_000) <= len(result.miners)
 
 
+@settings(deadline=None, max_examples=50)  # a busy machine takes what it takes
 @given(_cycles(), st.integers(2, 9))
 def test_as_much_more_work_of_everyone_changes_no_weight(
     cycle: tuple[Inputs, list[Work]], factor: int
@@ -126,6 +131,7 @@ def test_as_much_more_work_of_everyone_changes_no_weight(
     assert (score(once).uids, score(once).weights) == (score(many).uids, score(many).weights)
 
 
+@settings(deadline=None, max_examples=50)  # a busy machine takes what it takes
 @given(st.dictionaries(st.integers(0, 300), st.fractions(0, 1), min_size=1), st.fractions(1, 1000))
 def test_upscaling_looks_at_proportions_alone(shares: dict[int, Fraction], factor: Fraction) -> None:
     assert upscaled(shares) == upscaled({uid: share * factor for uid, share in shares.items()})
@@ -139,6 +145,7 @@ def _points(works: list[Work], inputs: Inputs) -> Fraction:
     )
 
 
+@settings(deadline=None, max_examples=50)  # a busy machine takes what it takes
 @given(_cycles(), st.data())
 def test_splitting_a_job_gives_no_more_points(cycle: tuple[Inputs, list[Work]], data: st.DataObject) -> None:
     inputs, works = cycle
@@ -155,6 +162,7 @@ def test_splitting_a_job_gives_no_more_points(cycle: tuple[Inputs, list[Work]], 
     assert _points(parts, inputs) <= _points(mine, inputs)
 
 
+@settings(deadline=None, max_examples=50)  # a busy machine takes what it takes
 @given(_cycles(), st.integers(1, 10**11))
 def test_stretching_a_job_beyond_its_limit_gives_no_more_points(
     cycle: tuple[Inputs, list[Work]], more_us: int
@@ -165,6 +173,7 @@ def test_stretching_a_job_beyond_its_limit_gives_no_more_points(
     assert _points(stretched, inputs) == _points(at_limit, inputs)
 
 
+@settings(deadline=None, max_examples=50)  # a busy machine takes what it takes
 @given(st.integers(1, 300), st.integers(0, 9), st.integers(0, 20))
 def test_however_many_users_a_miner_brings_the_allowance_caps_it(users: int, share: int, slots: int) -> None:
     works = [
@@ -176,6 +185,7 @@ def test_however_many_users_a_miner_brings_the_allowance_caps_it(users: int, sha
     assert Fraction(found.points) <= Fraction(share * max(slots, 1) * 722 * 12, 9 * 300)
 
 
+@settings(deadline=None, max_examples=50)  # a busy machine takes what it takes
 @given(_cycles(), st.lists(_works, max_size=10))
 def test_jobs_that_did_not_run_change_no_weight(cycle: tuple[Inputs, list[Work]], others: list[Work]) -> None:
     inputs, works = cycle
