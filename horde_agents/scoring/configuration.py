@@ -54,7 +54,7 @@ class Configuration(BaseModel):
     trusted_validation_share: Exact = Field("0.01", description="Part that the trusted miner repeats.")
     small_pool_share: Exact = Field("0.05", description="Capacity shared by validators with little stake.")
     small_pool_stake_share: Exact = Field("0.01", description="Stake share below which the pool serves.")
-    commit_reveal: bool = Field(True, description="Follow the subnet's commit-reveal; off: set plainly.")
+    commit_reveal: bool = Field(True, description="Hide weights where the subnet does; off: they wait there.")
     burn_rate: Exact = Field("0", description="Part of all weight that goes to the burn hotkeys.")
     burn_hotkeys: tuple[str, ...] = Field((), description="Registered hotkeys that get the burnt part.")
 

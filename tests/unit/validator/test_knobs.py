@@ -75,7 +75,7 @@ def _tested(configuration: Configuration) -> object:
     return plan.tested_share(Fraction(configuration.synthetic_share), 8664.0, 4, 300.0)
 
 
-def _mode(configuration: Configuration) -> object:
+def _act(configuration: Configuration) -> object:
     setting = WeightSetting(5, 12, (1,), (65_535,), now(), mode=WeightMode.TIMELOCKED)
     terms = Terms(
         block=900,
@@ -88,7 +88,7 @@ def _mode(configuration: Configuration) -> object:
         last_update=0,
         version_key=0,
     )
-    return next_step(setting, OnChain(terms, {}), 5, hide=configuration.commit_reveal).setting.mode
+    return next_step(setting, OnChain(terms, {}), 5, hide=configuration.commit_reveal).act
 
 
 _BURNING = {"burn_rate": "0.5", "burn_hotkeys": ("burn",)}
@@ -105,7 +105,7 @@ _KNOBS: dict[str, tuple[Reading, dict[str, Any], object]] = {
     "single_challenges_per_cycle": (_challenges, {}, 5),
     "small_pool_share": (_shares, {"small_pool_stake_share": "0.1"}, "0.02"),
     "small_pool_stake_share": (_shares, {}, "0.1"),
-    "commit_reveal": (_mode, {}, False),
+    "commit_reveal": (_act, {}, False),
 }
 
 
