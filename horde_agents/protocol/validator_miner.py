@@ -14,6 +14,8 @@ from horde_agents.protocol.signing import Hotkey, Signer, from_hex, to_hex, veri
 #: Seconds by which an authentication may be old, or ahead of our clock (wire note C.2.2).
 AUTH_BACK_S: Final = 10
 AUTH_AHEAD_S: Final = 5
+#: A year: no job runs longer.
+_MOST_RUN_US: Final = 31_536_000_000_000
 
 
 class ValidatorAuthForMiner(OpenMessage):
@@ -85,11 +87,31 @@ class V0MainHotkeyMessage(OpenMessage):
 
 
 class HordeReceiptStored(OpenMessage):
-    """The miner has stored and published this receipt (extension ``receipt-ack/1``)."""
+    """The miner has stored and published this receipt (extension ``receipt-ack/1``).
+
+    ``sequence`` says which one of an attempt's progress receipts, and is 0 for all others.
+    """
 
     message_type: Literal["HordeReceiptStored"] = "HordeReceiptStored"
     job_uuid: str
     receipt_type: str
+    sequence: int = 0
+
+
+class HordeProgress(OpenMessage):
+    """The executor still works; ``run_us`` is since it was ready, as the miner says (``progress/1``)."""
+
+    message_type: Literal["HordeProgress"] = "HordeProgress"
+    job_uuid: str
+    run_us: int = Field(ge=0, le=_MOST_RUN_US)
+
+
+class HordeProgressReceipt(OpenMessage):
+    """A progress receipt for the miner, which countersigns, stores and publishes it (``progress/1``)."""
+
+    message_type: Literal["HordeProgressReceipt"] = "HordeProgressReceipt"
+    payload: dict[str, Any]
+    signature: str
 
 
 class UnauthorizedError(OpenMessage):
@@ -112,6 +134,7 @@ FromValidator = Annotated[
     | V0JobAcceptedReceiptRequest
     | V0JobFinishedReceiptRequest
     | V0MainHotkeyMessage
+    | HordeProgressReceipt
     | frames.HordeCancelJob
     | frames.GenericError,
     Field(discriminator="message_type"),
@@ -131,6 +154,7 @@ FromMiner = Annotated[
     | V0MainHotkeyMessage
     | V0ExecutorFailedRequest
     | HordeReceiptStored
+    | HordeProgress
     | UnauthorizedError
     | frames.GenericError,
     Field(discriminator="message_type"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from horde_agents.receipts.payloads import JobAccepted, JobFinished, JobStarted, Payload
+from horde_agents.receipts.payloads import JobAccepted, JobFinished, JobProgress, JobStarted, Payload
 
 #: Seconds by which an excuse may have run out when it is shown (wire note C.9.3).
 EXCUSE_LEEWAY_S: Final = 2
@@ -18,6 +18,23 @@ class Receipt:
     payload: Payload
     validator_signature: str
     miner_signature: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressReceipt:
+    """A signed statement that a long job still runs; ``miner_signature`` comes once the miner has it."""
+
+    payload: JobProgress
+    validator_signature: str
+    miner_signature: str | None = None
+
+
+def proven_us(claimed_us: int, wall_us: int, limit_us: int, before_us: int) -> int:
+    """What is proven of a running job: no more than claimed, than passed here, or than was granted.
+
+    ``wall_us`` is by the validator's own clock since the executor was ready; what was signed once stays.
+    """
+    return max(min(claimed_us, wall_us, limit_us), before_us)
 
 
 def busy_count(payloads: Iterable[Payload], executor_class: str, now: datetime) -> int:

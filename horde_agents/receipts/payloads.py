@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -15,6 +15,7 @@ class ReceiptType(StrEnum):
     STARTED = "JobStartedReceipt"
     ACCEPTED = "JobAcceptedReceipt"
     FINISHED = "JobFinishedReceipt"
+    PROGRESS = "JobProgressReceipt"  # extension progress/1; never on the published wire
 
 
 class ReceiptWrong(Exception):
@@ -26,6 +27,7 @@ _LAST_YEAR: Final = 2099
 _MAX_TTL_S: Final = 2_592_000
 _MAX_TOOK_US: Final = 31_536_000_000_000
 _MAX_BLOCKS: Final = 10_000
+_MAX_SEQUENCE: Final = 10_000_000
 
 
 def _canonical_uuid(text: str) -> str:
@@ -83,7 +85,17 @@ class JobFinished(_Payload):
     ]
 
 
+class JobProgress(_Payload):
+    """The attempt still runs, and has run for ``run_us`` by the validator's own clock (``progress/1``)."""
+
+    receipt_type: Literal[ReceiptType.PROGRESS] = ReceiptType.PROGRESS
+    sequence: Annotated[int, Field(ge=1, le=_MAX_SEQUENCE)]
+    run_us: Annotated[int, Field(ge=0, le=_MAX_TOOK_US)]
+
+
 Payload = Annotated[JobStarted | JobAccepted | JobFinished, Field(discriminator="receipt_type")]
+#: Whatever is signed about a job, on the published wire or beside it.
+Statement: TypeAlias = JobStarted | JobAccepted | JobFinished | JobProgress
 _PAYLOAD: Final[TypeAdapter[Payload]] = TypeAdapter(Payload)
 
 
@@ -98,12 +110,22 @@ def read_payload(value: dict[str, Any], expected: ReceiptType | None = None) -> 
     try:
         payload = _PAYLOAD.validate_python(value)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ReceiptWrong(f"receipt payload: {where}: {first['msg']}") from error
+        raise _wrong(error) from error
     if expected is not None and payload.receipt_type is not expected:
         raise ReceiptWrong(f"receipt is a {payload.receipt_type}, expected a {expected}")
     return payload
+
+
+def read_progress(value: dict[str, Any]) -> JobProgress:
+    """Check a progress payload from a peer.
+
+    Raises:
+        ReceiptWrong: out of bounds, or no progress receipt.
+    """
+    try:
+        return JobProgress.model_validate(value)
+    except ValidationError as error:
+        raise _wrong(error) from error
 
 
 def instant_text(instant: datetime) -> str:
@@ -111,13 +133,13 @@ def instant_text(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def payload_object(payload: Payload) -> dict[str, Any]:
+def payload_object(payload: Statement) -> dict[str, Any]:
     """The payload as a plain object, instants in the signed form."""
     plain: dict[str, Any] = payload.model_dump()
     return {key: _plain(value) for key, value in plain.items()}
 
 
-def signed_text(payload: Payload) -> bytes:
+def signed_text(payload: Statement) -> bytes:
     """The bytes both sides sign: sorted keys, ``", "`` and ``": "``, ASCII."""
     return json.dumps(payload_object(payload), sort_keys=True).encode()
 
@@ -125,6 +147,12 @@ def signed_text(payload: Payload) -> bytes:
 def score_text(value_s: int) -> str:
     """``20`` → ``"20.000000"``."""
     return f"{value_s}.000000"
+
+
+def _wrong(error: ValidationError) -> ReceiptWrong:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return ReceiptWrong(f"receipt payload: {where}: {first['msg']}")
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  (one JSON value)

@@ -126,7 +126,9 @@ class _Run:
         self.shown = consensus(weights, self.world.stakes)
 
     def _seated(self, cycle: int) -> Ints:
-        stakes = {str(index): int(share * TOTAL_STAKE_TAO * _RAO) for index, share in enumerate(self.world.stakes)}
+        stakes = {
+            str(index): int(share * TOTAL_STAKE_TAO * _RAO) for index, share in enumerate(self.world.stakes)
+        }
         first_block = cycle * LENGTH_BLOCKS
         block_hash = sha256(b"%d" % first_block).hexdigest()
         order = seats(stakes, block_hash, Cycle(cycle, first_block, LENGTH_BLOCKS))

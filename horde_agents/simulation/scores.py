@@ -57,7 +57,8 @@ def _bonus(facts: Facts, coldkeys: Ints, configuration: Configuration) -> Floats
     slots = np.maximum(_by_coldkey(now, coldkeys), _by_coldkey(before, coldkeys))
     moved = np.minimum(arrived, left)
     share = Fraction(configuration.dancing_share)
-    danced = (moved > 0) & (moved * share.denominator >= share.numerator * slots) & measured[:, None]
+    enough = (moved > 0) & (moved * share.denominator >= share.numerator * slots)
+    danced = enough & np.asarray(measured)[:, None]
     return np.where(danced, float(Fraction(configuration.dancing_bonus)), 1.0)[:, coldkeys]
 
 

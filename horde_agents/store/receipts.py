@@ -97,11 +97,14 @@ async def acknowledge(connection: AsyncConnection, job_uuid: str, receipt_type: 
     await connection.execute(update(receipts).where(same).values(acknowledged_at=at))
 
 
-async def unacknowledged(connection: AsyncConnection, miner_hotkey: str, after: datetime) -> list[Receipt]:
-    """Accepted and finished receipts stored after ``after`` that this miner may not have yet."""
+async def unacknowledged(
+    connection: AsyncConnection, miner_hotkey: str, validator_hotkey: str, after: datetime
+) -> list[Receipt]:
+    """A validator's own accepted and finished receipts that this miner may not have yet."""
     sent_apart = [ReceiptType.ACCEPTED.value, ReceiptType.FINISHED.value]
     wanted = (
         (receipts.c.miner_hotkey == miner_hotkey)
+        & (receipts.c.validator_hotkey == validator_hotkey)
         & receipts.c.acknowledged_at.is_(None)
         & receipts.c.receipt_type.in_(sent_apart)
         & (receipts.c.stored_at >= after)

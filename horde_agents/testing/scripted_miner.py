@@ -17,6 +17,11 @@ from horde_agents.protocol.signing import Hotkey, KeypairSigner
 
 F = TypeVar("F", bound=BaseModel)
 
+_RECEIPTS = (
+    wire.V0JobAcceptedReceiptRequest,
+    wire.V0JobFinishedReceiptRequest,
+    wire.HordeProgressReceipt,
+)
 #: What a miner of ours announces.
 ALL_EXTENSIONS = frozenset(Extension)
 STOCK: frozenset[Extension] = frozenset()
@@ -54,8 +59,8 @@ class Talk:
         self.miner.raw.append(value)
         async with self.miner.heard:
             self.miner.heard.notify_all()
-        if isinstance(frame, wire.V0JobAcceptedReceiptRequest | wire.V0JobFinishedReceiptRequest):
-            await self._acknowledge(frame)
+        if isinstance(frame, _RECEIPTS):
+            await self._acknowledge(frame.payload)
         return frame
 
     async def until(self, kind: type[F]) -> F:
@@ -89,14 +94,15 @@ class Talk:
                 while True:
                     await self.read()
 
-    async def _acknowledge(
-        self, frame: wire.V0JobAcceptedReceiptRequest | wire.V0JobFinishedReceiptRequest
-    ) -> None:
+    async def _acknowledge(self, payload: dict[str, Any]) -> None:
         both = self.miner.extensions & shared(self.auth.horde_extensions or ())
         if Extension.RECEIPT_ACK in both and self.miner.acknowledges:
-            payload = frame.payload
             await self.send(
-                wire.HordeReceiptStored(job_uuid=payload["job_uuid"], receipt_type=payload["receipt_type"])
+                wire.HordeReceiptStored(
+                    job_uuid=payload["job_uuid"],
+                    receipt_type=payload["receipt_type"],
+                    sequence=payload.get("sequence", 0),
+                )
             )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,15 +12,16 @@ from horde_agents.agents.miner.reactions import FreeSlot, StoreBehind, StoreNow,
 from horde_agents.agents.miner.slots import ExecutorLink
 from horde_agents.jobs.budget import STARTUP_S
 from horde_agents.jobs.classes import CATALOGUE
-from horde_agents.jobs.events import Accepted, HordeFailed, JobEvent
+from horde_agents.jobs.events import Accepted, ExecutorReady, HordeFailed, JobEvent
 from horde_agents.jobs.faults import Cause, HordeFaultReason
 from horde_agents.jobs.lifecycle import Job, Moved, NotAuthorised, advance
 from horde_agents.jobs.states import Role
 from horde_agents.protocol.attempt_reports import report_of
+from horde_agents.protocol.extensions import Extension
 from horde_agents.protocol.frames import render
 from horde_agents.protocol.job_frames import HordeCancelJob, V0InitialJobRequest, V0JobRequest, limits_of
 from horde_agents.protocol.miner_executor import HordeAck
-from horde_agents.protocol.validator_miner import V0AcceptJobRequest
+from horde_agents.protocol.validator_miner import HordeProgress, V0AcceptJobRequest
 from horde_agents.receipts.ledger import Receipt
 from horde_agents.runtime import clock
 from horde_agents.runtime.logs import get_logger
@@ -33,6 +34,7 @@ from horde_agents.store.writer import Unit
 _GRACE_S: Final = 30.0
 #: Seconds the validator may take to send its job request once the executor is ready.
 _REQUEST_S: Final = 60.0
+_US_PER_S: Final = 1_000_000
 _log = get_logger(__name__)
 
 
@@ -41,13 +43,20 @@ class ValidatorSession(Protocol):
 
     validator_hotkey: str
 
+    @property
+    def extensions(self) -> frozenset[Extension]:
+        """What the peer understands beyond the wire."""
+
     async def send(self, text: str) -> None:
         """Hand a frame over; a connection that broke meanwhile says nothing."""
 
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One attempt at this miner; ``told`` is everything its validator has been or must be told."""
+    """One attempt at this miner; ``told`` is everything its validator has been or must be told.
+
+    ``ready_at`` is when its executor said that it is ready.
+    """
 
     uuid: str
     validator_hotkey: str
@@ -57,6 +66,7 @@ class Attempt:
     session: ValidatorSession | None = None
     executor: ExecutorLink | None = None
     to_executor: list[str] = field(default_factory=list)
+    ready_at: datetime | None = None
     executor_back: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -193,6 +203,8 @@ class Attempts:
                 _log.info("report ignored", job=attempt.uuid, why=step.why)
                 return
             attempt.job = step.job
+            if isinstance(event, ExecutorReady):
+                attempt.ready_at = clock.now()
             for effect in react(step, event):
                 match effect:
                     case StoreNow():
@@ -207,6 +219,14 @@ class Attempts:
                 state = step.job.state.value
                 _log.info("attempt over", job=attempt.uuid, peer=attempt.validator_hotkey, state=state)
                 self.parts.metrics.attempts.labels(outcome=state).inc()
+
+    async def alive(self, attempt: Attempt) -> None:
+        """The executor's heartbeat: a validator that keeps progress receipts hears of it."""
+        session = attempt.session
+        if session is None or attempt.ready_at is None or Extension.PROGRESS not in session.extensions:
+            return
+        run_us = round((clock.now() - attempt.ready_at).total_seconds() * _US_PER_S)
+        await session.send(render(HordeProgress(job_uuid=attempt.uuid, run_us=max(run_us, 0))))
 
     async def ended_before(self, uuid: str, validator_hotkey: str) -> list[str] | None:
         """What a validator must be told about an attempt that ended here earlier; ``None`` when unknown."""
@@ -226,9 +246,11 @@ class Attempts:
             rows = await stored.unfinished(connection)
             histories = {row.uuid: await stories.told(connection, row.uuid) for row in rows}
         for row in rows:
-            events = [entry.event for entry in histories[row.uuid]]
+            told = histories[row.uuid]
+            events = [entry.event for entry in told]
             attempt = Attempt(row.uuid, row.validator_hotkey, row.slot_id, Job(row.uuid, row.state))
             attempt.told = _frames(row.uuid, events)
+            attempt.ready_at = next((one.at for one in told if isinstance(one.event, ExecutorReady)), None)
             self._open[row.uuid] = attempt
             if executors_may_return:
                 self.parts.slots.occupy(row.slot_id)

@@ -297,7 +297,11 @@ class ExecutorDoor:
                 if self.slots.is_idle(link):
                     self.slots.withdraw(link)
                     await link.socket.close()
-            case HordeExecutorHello() | HordeHeartbeat() | V0MachineSpecsRequest() | GenericError():
+            case HordeHeartbeat():
+                attempt = self.attempts.find(frame.job_uuid)
+                if attempt is not None and attempt.executor is link:
+                    await self.attempts.alive(attempt)
+            case HordeExecutorHello() | V0MachineSpecsRequest() | GenericError():
                 _log.debug("executor frame", slot=link.slot_id, kind=frame.message_type)
             case _:
                 await self._report(link, frame)

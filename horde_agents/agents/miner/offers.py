@@ -13,6 +13,7 @@ from horde_agents.protocol.extensions import Extension
 from horde_agents.protocol.frames import render
 from horde_agents.protocol.job_frames import GenericError, V0InitialJobRequest, V0JobRequest
 from horde_agents.protocol.validator_miner import (
+    HordeProgressReceipt,
     HordeReceiptStored,
     SignedReceipt,
     V0DeclineJobRequest,
@@ -108,10 +109,34 @@ class Offers:
             await self.parts.book.file(connection, receipt)
 
         await self.parts.store.writer.run(store)
+        self.parts.book.filed(receipt)
         self.parts.metrics.receipts.labels(type=kind.value).inc()
         if Extension.RECEIPT_ACK in asking.extensions:
             stored = HordeReceiptStored(job_uuid=receipt.payload.job_uuid, receipt_type=kind.value)
             await asking.send(render(stored))
+
+    async def progress(self, asking: Asking, frame: HordeProgressReceipt) -> None:
+        """Check, countersign, store and publish a progress receipt."""
+        try:
+            receipt = self.parts.book.checked_progress(
+                frame.payload, frame.signature, validator_hotkey=asking.validator_hotkey
+            )
+        except ReceiptWrong as error:
+            _log.warning("progress receipt refused", peer=asking.validator_hotkey, why=str(error))
+            await asking.send(render(GenericError(details=f"{ReceiptType.PROGRESS}: {error}")))
+            return
+
+        async def store(connection: AsyncConnection) -> None:
+            await self.parts.book.file_progress(connection, receipt)
+
+        await self.parts.store.writer.run(store)
+        self.parts.book.filed_progress(receipt)
+        self.parts.metrics.receipts.labels(type=ReceiptType.PROGRESS.value).inc()
+        payload = receipt.payload
+        stored = HordeReceiptStored(
+            job_uuid=payload.job_uuid, receipt_type=ReceiptType.PROGRESS.value, sequence=payload.sequence
+        )
+        await asking.send(render(stored))
 
     async def _answered_before(self, asking: Asking, offer: V0InitialJobRequest) -> bool:
         attempt = self.attempts.find(offer.job_uuid)
@@ -132,8 +157,8 @@ class Offers:
         open_now = len(self.attempts.of_validator(asking.validator_hotkey))
         if open_now >= self.parts.settings.max_open_attempts:
             raise _Declined(RejectionReason.BUSY, f"this validator has {open_now} attempts open here")
-        self._refuse_beyond_share(offer, started)
-        link = await self._executor_for(offer, started)
+        self._refuse_beyond_share(asking, offer, started)
+        link = await self._executor_for(asking, offer, started)
         try:
             await self.attempts.accept(offer, started, asking, link)
         except BaseException:
@@ -143,7 +168,9 @@ class Offers:
             self.parts.shares.began_synthetic(_of(started), clock.now())
         self.parts.metrics.receipts.labels(type=ReceiptType.STARTED.value).inc()
 
-    async def _executor_for(self, offer: V0InitialJobRequest, started: Receipt) -> ExecutorLink:
+    async def _executor_for(
+        self, asking: Asking, offer: V0InitialJobRequest, started: Receipt
+    ) -> ExecutorLink:
         """An executor that is taken for the offer; without one it is declined, with excuses."""
         link = await self.parts.slots.take(offer.executor_class)
         why = f"no idle executor of class {offer.executor_class}"
@@ -155,9 +182,14 @@ class Offers:
             why = f"no executor of class {offer.executor_class}: {not_ready}"
         if _of(started).is_organic:  # a batch asks once, and does not come back for a slot
             self.parts.shares.turned_away(started, offer.executor_class, clock.now())
-        raise _Declined(RejectionReason.BUSY, why, self.parts.book.excuses(_of(started)))
+        raise _Declined(RejectionReason.BUSY, why, self._shown(asking, _of(started)))
 
-    def _refuse_beyond_share(self, offer: V0InitialJobRequest, started: Receipt) -> None:
+    def _shown(self, asking: Asking, asked: JobStarted) -> list[SignedReceipt]:
+        """Receipts that show why nothing is free; a stock peer breaks on other types than started ones."""
+        reads_all = Extension.EXCUSES in asking.extensions
+        return self.parts.book.proofs(asked) if reads_all else self.parts.book.excuses(asked)
+
+    def _refuse_beyond_share(self, asking: Asking, offer: V0InitialJobRequest, started: Receipt) -> None:
         """Keep the free slots for validators that have had less for their share and were turned away."""
         kind, at, asked = offer.executor_class, clock.now(), _of(started)
         slots = self.parts.slots.count(kind)
@@ -165,9 +197,8 @@ class Offers:
             return
         claim = self.parts.shares.claim_against(asked.validator_hotkey, kind, slots, at)
         if claim is not None:
-            excuses = self.parts.book.excuses(asked)
             why = f"free executors of class {kind} are for validators that have had less for their share"
-            raise _Declined(RejectionReason.BUSY, why, excuses, claim)
+            raise _Declined(RejectionReason.BUSY, why, self._shown(asking, asked), claim)
 
     def _checked(self, asking: Asking, offer: V0InitialJobRequest, value: dict[str, Any]) -> Receipt:
         """The offer's started receipt, countersigned; an offer without a right one is not served."""

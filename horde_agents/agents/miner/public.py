@@ -33,12 +33,20 @@ def public_routes(book: ReceiptBook, shares: Shares) -> list[web.RouteDef]:
     async def shown_shares(_request: web.Request) -> web.Response:
         return web.json_response(shares.shown(clock.now()))
 
+    async def progress(request: web.Request) -> web.Response:
+        name = request.match_info["page"]
+        content = await book.progress_page(int(name)) if _PAGE.match(name) else b""
+        if not content:
+            raise web.HTTPNotFound(text="no progress receipts on this page\n")
+        return _sliced(content, request)
+
     return [
         web.get("/", reachable),
         web.get("/shares", shown_shares),
         web.get("/version", version),
         web.get("/admin/login/", reachable),
         web.get("/receipts/{page}.jsonl", receipts),
+        web.get("/receipts/progress/{page}.jsonl", progress),
     ]
 
 

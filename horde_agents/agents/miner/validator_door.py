@@ -16,6 +16,7 @@ from horde_agents.protocol.frames import FIRST_FRAME_BYTES, MAX_FRAME_BYTES, Mal
 from horde_agents.protocol.job_frames import GenericError, HordeCancelJob, V0InitialJobRequest, V0JobRequest
 from horde_agents.protocol.validator_miner import (
     FromValidator,
+    HordeProgressReceipt,
     V0ExecutorManifestRequest,
     V0JobAcceptedReceiptRequest,
     V0JobFinishedReceiptRequest,
@@ -175,6 +176,8 @@ class ValidatorDoor:
                     await self.attempts.cancel(attempt, frame.message)
             case V0JobAcceptedReceiptRequest() | V0JobFinishedReceiptRequest():
                 await self.offers.receipt(session, frame)
+            case HordeProgressReceipt():
+                await self.offers.progress(session, frame)
             case V0MainHotkeyMessage():
                 await session.send(render(V0MainHotkeyMessage(main_hotkey=self.parts.main_hotkey())))
             case ValidatorAuthForMiner():

@@ -11,6 +11,7 @@ from horde_agents.agents.validator.excuses import is_excused
 from horde_agents.agents.validator.offers import AttemptKey
 from horde_agents.agents.validator.outcomes import organic_outcome
 from horde_agents.agents.validator.parts import LiveJob, Parts
+from horde_agents.agents.validator.progress import Progress
 from horde_agents.agents.validator.reactions import (
     Blame,
     Effect,
@@ -31,36 +32,25 @@ from horde_agents.agents.validator.reactions import (
 )
 from horde_agents.agents.validator.routing import Miner
 from horde_agents.agents.validator.shares import ShareDecline, is_for_share
+from horde_agents.agents.validator.to_miner import ToMiner, progress_frame, receipt_frame
 from horde_agents.jobs.events import Cancelled, Declined, HordeFailed, JobEvent
 from horde_agents.jobs.faults import HordeFaultReason
 from horde_agents.jobs.lifecycle import Ignored, Job, advance
 from horde_agents.jobs.states import JobState, Role
-from horde_agents.protocol.frames import render
 from horde_agents.protocol.signing import TRUSTED_MINER_HOTKEY
-from horde_agents.protocol.validator_miner import (
-    SignedReceipt,
-    V0JobAcceptedReceiptRequest,
-    V0JobFinishedReceiptRequest,
-)
-from horde_agents.receipts.ledger import Receipt
-from horde_agents.receipts.payloads import JobFinished, JobStarted, ReceiptType, payload_object
+from horde_agents.protocol.validator_miner import SignedReceipt
+from horde_agents.receipts.ledger import Receipt, proven_us
+from horde_agents.receipts.payloads import JobStarted, ReceiptType
 from horde_agents.runtime.clock import monotonic_s, now
 from horde_agents.runtime.logs import get_logger
 from horde_agents.scoring.facts import MAX_RUN_US, Outcome, Work
+from horde_agents.store import progress as progress_receipts
 from horde_agents.store.attempts import StoredAttempt
 from horde_agents.store.outbox import Kept
 from horde_agents.store.verdicts import Verdict
 
 _US_PER_S: Final = 1_000_000
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ToMiner:
-    """A frame for the miner; ``receipt`` is the one it brings, to be acknowledged."""
-
-    text: str
-    receipt: tuple[str, ReceiptType] | None = None
 
 
 @dataclass(slots=True)
@@ -85,6 +75,7 @@ class Attempt:
     ran_from_s: float | None = None
     over_at_s: float = 0.0
     proven_us: int = 0
+    progress: Progress = field(default_factory=Progress)
     is_excused: bool = False
     shown: Sequence[SignedReceipt] = ()
     _moved_at_s: float = field(default_factory=monotonic_s)
@@ -142,6 +133,24 @@ class Attempt:
             pending += self._early.values()
             self._early.clear()
         return frames
+
+    async def alive(self, claimed_us: int) -> list[ToMiner]:
+        """The miner says that the job runs: sign what is proven of it, once an interval.
+
+        The receipt is on disk before it is sent, so that a miner never has one which its validator forgot.
+        """
+        ran_us = self._ran_us(monotonic_s())
+        if self.is_over or ran_us is None or not self._is_paid_by_time():
+            return []
+        proven = proven_us(claimed_us, ran_us, self._limit_us(), self.proven_us)
+        if not self.progress.is_due(monotonic_s(), self.parts.progress_interval_s(), ran_us / _US_PER_S):
+            return []
+        receipt = self.progress.sign(self.key, proven, self.parts.signer, now())
+        await self.parts.store.writer.run(
+            lambda connection: progress_receipts.file(connection, receipt, receipt.payload.timestamp)
+        )
+        self.proven_us = proven
+        return [progress_frame(receipt)]
 
     async def fail(self, reason: HordeFaultReason, message: str, **context: str) -> list[ToMiner]:
         """End the attempt with a fault that this validator noticed."""
@@ -259,13 +268,25 @@ class Attempt:
         if effect.receipt_type is ReceiptType.ACCEPTED:
             receipt = offers.accepted_receipt(self.key, effect.amount_s, signer, at)
         else:
-            began = self.started.payload.timestamp
-            receipt = offers.finished_receipt(self.key, effect.amount_s, began, signer, at)
+            receipt = self._finished(effect.amount_s, at)
         self.parts.occupancy.note(receipt.payload)
         if self.miner.hotkey == TRUSTED_MINER_HOTKEY:  # it keeps none (wire note C.2.3)
             return []
         change.receipts.append(receipt)
         return [receipt_frame(receipt)]
+
+    def _finished(self, value_s: int, at: datetime) -> Receipt:
+        """The finished receipt: from when the job was sent, and how long it ran (wire note C.8.3).
+
+        What the horde ended is worth its proven seconds: whole ones, as stock peers read integers only.
+        """
+        assert self.started is not None
+        outcome, _ = organic_outcome(self.record.history[-1], is_excused=self.is_excused)
+        if self.live.is_organic and outcome is Outcome.HORDE_ENDED:
+            value_s = self.proven_us // _US_PER_S
+        run_us = self._ran_us(monotonic_s())
+        began = self.started.payload.timestamp if run_us is None else at - timedelta(microseconds=run_us)
+        return offers.finished_receipt(self.key, value_s, began, self.parts.signer, at)
 
     def _pause(self, blame: Blame) -> records.Pause:
         settings = self.parts.settings
@@ -316,16 +337,25 @@ class Attempt:
             user_hotkey=self.live.request.signature.signatory,
             outcome=outcome,
             run_us=self.proven_us if outcome is Outcome.HORDE_ENDED else self._run_us(),
-            limit_us=min(self.live.plan.limits.value_s * _US_PER_S, MAX_RUN_US),
+            limit_us=self._limit_us(),
         )
         return Verdict(work, self.live.uuid, self.parts.cycle_number(), why, at)
 
     def _run_us(self) -> int:
         """How long the job ran by this validator's own clock, from its payload to its last report."""
+        return self._ran_us(self.over_at_s) or 0
+
+    def _ran_us(self, at_s: float) -> int | None:
+        """The same up to ``at_s``; ``None`` while the job has not been sent."""
         if self.ran_from_s is None:
-            return 0
-        run_us = round((self.over_at_s - self.ran_from_s) * _US_PER_S)
-        return min(max(run_us, 0), MAX_RUN_US)
+            return None
+        return min(max(round((at_s - self.ran_from_s) * _US_PER_S), 0), MAX_RUN_US)
+
+    def _limit_us(self) -> int:
+        return min(self.live.plan.limits.value_s * _US_PER_S, MAX_RUN_US)
+
+    def _is_paid_by_time(self) -> bool:
+        return self.live.is_organic and self.miner.hotkey != TRUSTED_MINER_HOTKEY
 
     def _remember(self, *, excused: bool) -> None:
         """What the attempt says about its miner, for routing."""
@@ -348,14 +378,6 @@ class Attempt:
         if self.is_over:
             reason = str(getattr(event, "reason", ""))
             self.parts.metrics.attempts.labels(self.record.state.value, reason).inc()
-
-
-def receipt_frame(receipt: Receipt) -> ToMiner:
-    """The frame that brings the miner an accepted or finished receipt."""
-    payload = receipt.payload
-    kind = V0JobFinishedReceiptRequest if isinstance(payload, JobFinished) else V0JobAcceptedReceiptRequest
-    text = render(kind(payload=payload_object(payload), signature=receipt.validator_signature))
-    return ToMiner(text, (payload.job_uuid, payload.receipt_type))
 
 
 def tell(parts: Parts, live: LiveJob, change: records.Change, row: "asyncio.Future[Kept | None]") -> None:

@@ -73,6 +73,7 @@ async def build_cycles(parts: Parts, polls: Polls, chain: BittensorChain) -> Cyc
     clock = CycleClock(chain, parts.store, settings.netuid, settings.cycle_blocks, settings.block_s)
     await clock.load()
     parts.cycle_number = clock.cycle_number
+    parts.progress_interval_s = lambda: parts.knobs().progress_interval_s
     synthetic = Synthetic(parts, clock, polls, parts.knobs, _kinds(parts), settings.block_s)
     pace = Pace(settings.netuid, settings.cycle_blocks, round(settings.block_s * _US_PER_S))
     counts = MeasuredCounts(parts.store)

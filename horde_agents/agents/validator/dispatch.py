@@ -12,6 +12,7 @@ from horde_agents.agents.validator.attempt import Attempt, tell
 from horde_agents.agents.validator.finding import Finding
 from horde_agents.agents.validator.miner_session import MinerSession
 from horde_agents.agents.validator.parts import LiveJob, Parts
+from horde_agents.agents.validator.progress import Progress
 from horde_agents.agents.validator.reactions import Plan, is_busy
 from horde_agents.agents.validator.routing import Miner, NoMiner
 from horde_agents.jobs.events import Cancelled, Declined, ExecutorReady, Expired, HordeFailed, JobEvent
@@ -24,7 +25,7 @@ from horde_agents.receipts.payloads import JobStarted, ReceiptType
 from horde_agents.runtime.clock import iso, monotonic_s, now
 from horde_agents.runtime.logs import get_logger
 from horde_agents.runtime.supervisor import Supervisor
-from horde_agents.store import attempts, jobs, receipts, stories
+from horde_agents.store import attempts, jobs, progress, receipts, stories
 from horde_agents.store.attempts import StoredAttempt
 from horde_agents.store.stories import Told
 
@@ -212,6 +213,7 @@ class Dispatch:
         async with self.parts.store.reading() as connection:
             told = await stories.told(connection, stored.uuid)
             signed = await receipts.of_job(connection, stored.uuid)
+            proofs = await progress.of_job(connection, stored.uuid)
         for receipt in signed:
             self.parts.occupancy.note(receipt.payload)
         started = [r for r in signed if r.payload.receipt_type is ReceiptType.STARTED]
@@ -220,6 +222,8 @@ class Dispatch:
         record = replay(stored.uuid, [one.event for one in told])
         attempt = Attempt(self.parts, live, miner, key, record, monotonic_s() + max(left_s, 0.0))
         attempt.ran_from_s = _ready_at_s(told)
+        attempt.progress = Progress.resumed(proofs, now())
+        attempt.proven_us = max((proof.payload.run_us for proof in proofs), default=0)
         attempt.started = started[0] if started else None
         attempt.may_retry = len(live.tried) < self.parts.settings.max_attempts
         return attempt

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from horde_agents.agents.validator.attempt import Attempt, ToMiner
+from horde_agents.agents.validator.attempt import Attempt
 from horde_agents.agents.validator.miner_link import (
     LinkLost,
     MinerBroken,
@@ -18,6 +18,7 @@ from horde_agents.agents.validator.miner_link import (
 )
 from horde_agents.agents.validator.parts import Parts
 from horde_agents.agents.validator.receipt_delivery import Delivery
+from horde_agents.agents.validator.to_miner import ToMiner
 from horde_agents.jobs import events
 from horde_agents.jobs.faults import HordeFaultReason
 from horde_agents.jobs.states import JobState, Role
@@ -119,6 +120,7 @@ class MinerSession:
             elif isinstance(frame, wire.V0ExecutorManifestRequest):
                 await self.parts.manifests.note(link.miner.hotkey, link.manifest)
                 self.parts.prices.note(link.miner.hotkey, link.prices)
+                self.parts.announced[link.miner.hotkey] = link.extensions or frozenset()
                 if not is_greeted:
                     await self._greet(link, delivery, is_first=is_first)
                 is_greeted = True
@@ -196,6 +198,10 @@ class MinerSession:
 
     async def _take(self, frame: wire.FromMiner) -> list[ToMiner]:
         match frame:
+            case wire.HordeProgress():
+                if Extension.PROGRESS not in self._extensions:  # a stock peer would not know the answer
+                    return []
+                return await self.attempt.alive(frame.run_us)
             case wire.V0AcceptJobRequest():
                 return await self.attempt.report(events.Accepted(Role.MINER))
             case wire.V0DeclineJobRequest():

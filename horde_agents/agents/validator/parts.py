@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random, SystemRandom
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import aiohttp
 
@@ -24,6 +24,7 @@ from horde_agents.agents.validator.status_outbox import StatusOutbox
 from horde_agents.agents.validator.waiting import WaitingRoom
 from horde_agents.jobs.events import JobEvent
 from horde_agents.jobs.lifecycle import Ignored, Job, advance
+from horde_agents.protocol.extensions import Extension
 from horde_agents.protocol.facilitator_validator import V2JobRequest
 from horde_agents.protocol.frames import render
 from horde_agents.protocol.signing import Hotkey, Signer
@@ -33,6 +34,9 @@ from horde_agents.runtime.logs import get_logger
 from horde_agents.scoring.configuration import Configuration
 from horde_agents.store.engine import Store
 
+#: Seconds between progress receipts where no configuration says otherwise.
+_PROGRESS_INTERVAL_S: Final = float(Configuration().progress_interval_s)
+
 Listener: TypeAlias = Callable[[JobEvent], None]
 
 _log = get_logger(__name__)
@@ -40,7 +44,8 @@ _log = get_logger(__name__)
 
 @dataclass(slots=True)
 class Parts:
-    """The shared parts; ``outboxes`` are by facilitator address; ``attempts_in_hand`` have a session.
+    """The shared parts; ``outboxes`` are by facilitator address; ``attempts_in_hand`` have a session;
+    ``announced`` are the extensions that miners said they know.
 
     ``knobs`` gives the dynamic configuration in force.
     ``occupancy`` is by our own receipts, ``others_occupancy`` by those of other validators.
@@ -62,7 +67,9 @@ class Parts:
     knobs: Callable[[], Configuration] = Configuration
     outboxes: dict[str, StatusOutbox] = field(default_factory=dict)
     attempts_in_hand: set[str] = field(default_factory=set)
+    announced: dict[str, frozenset[Extension]] = field(default_factory=dict)
     cycle_number: Callable[[], int] = lambda: 0
+    progress_interval_s: Callable[[], float] = lambda: _PROGRESS_INTERVAL_S
     rng: Random = field(default_factory=SystemRandom)
 
 

@@ -56,6 +56,7 @@ class Polls:
                 await link.receive()
             await self.parts.manifests.note(miner.hotkey, link.manifest)
             self.parts.prices.note(miner.hotkey, link.prices)
+            self.parts.announced[miner.hotkey] = link.extensions
             delivery = Delivery(self.parts, link)
             await delivery.send_kept()
             await delivery.settle()

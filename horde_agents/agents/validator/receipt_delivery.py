@@ -4,15 +4,18 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from horde_agents.agents.validator.attempt import ToMiner, observed, receipt_frame
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from horde_agents.agents.validator.attempt import observed
 from horde_agents.agents.validator.miner_link import LinkLost, MinerBroken, MinerLink
 from horde_agents.agents.validator.parts import Parts
+from horde_agents.agents.validator.to_miner import ReceiptKey, ToMiner, progress_frame, receipt_frame
 from horde_agents.protocol.extensions import Extension
 from horde_agents.protocol.signing import TRUSTED_MINER_HOTKEY
 from horde_agents.protocol.validator_miner import HordeReceiptStored
 from horde_agents.receipts.payloads import ReceiptType
 from horde_agents.runtime.clock import now
-from horde_agents.store import receipts
+from horde_agents.store import progress, receipts
 
 
 @dataclass(slots=True)
@@ -26,7 +29,7 @@ class Delivery:
     parts: Parts
     link: MinerLink
     attempt_uuid: str = ""
-    _sent: set[tuple[str, ReceiptType]] = field(default_factory=set)
+    _sent: set[ReceiptKey] = field(default_factory=set)
 
     async def send(self, frame: ToMiner) -> None:
         """Write a frame and remember the receipt it brings.
@@ -48,16 +51,24 @@ class Delivery:
             return
         after = now() - timedelta(seconds=self.parts.settings.receipt_resend_s)
         async with self.parts.store.reading() as connection:
-            kept = await receipts.unacknowledged(connection, self.link.miner.hotkey, after)
-        for receipt in kept:
-            frame = receipt_frame(receipt)
-            is_others = receipt.payload.job_uuid in self.parts.attempts_in_hand - {self.attempt_uuid}
-            if frame.receipt not in self._sent and not is_others:
+            kept = await receipts.unacknowledged(
+                connection, self.link.miner.hotkey, self.parts.signer.hotkey, after
+            )
+            proofs = await progress.unacknowledged(
+                connection, self.link.miner.hotkey, self.parts.signer.hotkey, after
+            )
+        frames = [receipt_frame(receipt) for receipt in kept]
+        if self.link.announces(Extension.PROGRESS):
+            frames += [progress_frame(receipt) for receipt in proofs]
+        others = self.parts.attempts_in_hand - {self.attempt_uuid}
+        for frame in frames:
+            if frame.receipt and frame.receipt not in self._sent and frame.receipt[0] not in others:
                 await self.send(frame)
 
     def take(self, frame: HordeReceiptStored) -> None:
         """Note the miner's word, as far as it is about receipts of this connection."""
-        for key in [key for key in self._sent if key == (frame.job_uuid, frame.receipt_type)]:
+        told = (frame.job_uuid, frame.receipt_type, frame.sequence)
+        for key in [key for key in self._sent if key == told]:
             self._sent.discard(key)
             self._acknowledge(key)
 
@@ -80,9 +91,15 @@ class Delivery:
             for key in self._sent:
                 self._acknowledge(key)
 
-    def _acknowledge(self, key: tuple[str, ReceiptType]) -> None:
+    def _acknowledge(self, key: ReceiptKey) -> None:
         at = now()
-        stored = self.parts.store.writer.queue(
-            lambda connection: receipts.acknowledge(connection, key[0], key[1].value, at)
-        )
+        uuid, kind, sequence = key
+
+        async def unit(connection: AsyncConnection) -> None:
+            if kind is ReceiptType.PROGRESS:
+                await progress.acknowledge(connection, uuid, sequence, at)
+            else:
+                await receipts.acknowledge(connection, uuid, kind.value, at)
+
+        stored = self.parts.store.writer.queue(unit)
         stored.add_done_callback(observed)

@@ -87,5 +87,7 @@ async def test_what_a_miner_has_not_acknowledged_is_kept_for_it(store: Store) ->
     acknowledged = ReceiptType.ACCEPTED.value
     await store.writer.run(lambda c: receipts.acknowledge(c, _JOB.format(1), acknowledged, AT))
     async with store.reading() as connection:
-        assert await receipts.unacknowledged(connection, "miner", AT) == [_accepted(2)]
-        assert await receipts.unacknowledged(connection, "miner", AT + timedelta(seconds=2)) == []
+        assert await receipts.unacknowledged(connection, "miner", "validator", AT) == [_accepted(2)]
+        assert (
+            await receipts.unacknowledged(connection, "miner", "validator", AT + timedelta(seconds=2)) == []
+        )
