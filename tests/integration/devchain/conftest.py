@@ -1,5 +1,7 @@
 """A development chain of one's own, at a quick pace, and keys for it."""
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,3 +53,19 @@ def wallet(name: str) -> Any:
         coldkeypub=Keypair(ss58_address=cold.ss58_address),
         hotkey=Keypair.create_from_uri(f"//{name}//hot"),
     )
+
+
+def btcli(tmp_path: Path, *words: str) -> str:
+    """What the stock command line prints."""
+    program = Path(sys.executable).parent / "btcli"
+    result = subprocess.run(
+        [program, *words],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "COLUMNS": "200", "LC_ALL": "C.UTF-8"},
+    )
+    assert result.returncode == 0, f"{words}: {result.stdout[-1500:]}\n{result.stderr[-1500:]}"
+    return result.stdout

@@ -16,7 +16,7 @@ from horde_agents.cli.devchain import DevchainRefused, call
 from horde_agents.devchain.journal import JournalUnreadable
 from horde_agents.devchain.node import running_node
 from horde_agents.devchain.subnets import Refused
-from tests.integration.devchain.conftest import NETUID, Chain
+from tests.integration.devchain.conftest import NETUID, Chain, btcli
 
 HOT = Keypair.create_from_uri("//Alice//hot").ss58_address
 COLD = Keypair.create_from_uri("//Alice").ss58_address
@@ -141,21 +141,6 @@ async def test_an_oversized_frame_ends_its_connection_alone(chain: Chain) -> Non
 async def test_a_refused_call_is_one_sentence(chain: Chain) -> None:
     with pytest.raises(DevchainRefused, match="SubnetNotExists"):
         await call(f"http://127.0.0.1:{chain.port}", "dev_register", [77, HOT, COLD])
-
-
-def btcli(tmp_path: Path, *words: str) -> str:
-    program = Path(sys.executable).parent / "btcli"
-    result = subprocess.run(
-        [program, *words],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "COLUMNS": "200", "LC_ALL": "C.UTF-8"},
-    )
-    assert result.returncode == 0, f"{words}: {result.stdout[-1500:]}\n{result.stderr[-1500:]}"
-    return result.stdout
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A cycle's weights reach a real chain, in every mode and whatever breaks in between."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -27,7 +28,7 @@ from horde_agents.store.engine import Store, open_store
 from horde_agents.store.weight_settings import WeightMode, WeightSetting, WeightState
 from tests.fixtures.tcp_proxy import Proxy, proxied
 from tests.fixtures.waiting import eventually
-from tests.integration.devchain.conftest import NETUID, Chain
+from tests.integration.devchain.conftest import NETUID, Chain, btcli
 
 _UIDS, _VALUES = (1, 2), (20_000, 65_535)
 _ROW = dict(zip(_UIDS, _VALUES, strict=True))
@@ -143,6 +144,18 @@ async def test_weights_reach_the_chain_and_the_stock_sdk_reads_them(scene: Scene
         rows = await client.weights.weights(NETUID)
     assert rows[0][2] / rows[0][1] == pytest.approx(65_535 / 20_000)
     assert scene.sent() == (2 if mode is WeightMode.SALTED else 1)
+
+
+@pytest.mark.parametrize("mode", list(WeightMode))
+@pytest.mark.usefixtures("beacon")
+async def test_stock_btcli_reads_the_weights(scene: Scene, tmp_path: Path, mode: WeightMode) -> None:
+    scene.set("CommitRevealWeightsEnabled", mode is not WeightMode.PLAIN)
+    store = await scene.store()
+    await scene.setter(store, mode).put(_result(5))
+    await _until(store, _is(WeightState.CONFIRMED))
+    words = ("query", "weights", "--netuid", str(NETUID), "-n", scene.url, "--json")
+    shown = json.loads(await asyncio.to_thread(btcli, tmp_path, *words))
+    assert str(65_535 / 85_535)[:6] in json.dumps(shown)
 
 
 async def test_two_validators_on_one_chain_both_succeed(scene: Scene) -> None:
