@@ -105,7 +105,8 @@ async def assembled(settings: ValidatorSettings) -> AsyncIterator[Validator]:
     signer = KeypairSigner.from_hotkey_file(settings.hotkey_file)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.database_url))
-        http = await stack.enter_async_context(aiohttp.ClientSession())
+        # each attempt has a connection of its own, and a batch hundreds; its size is what bounds them
+        http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         manifests = Manifests(store, settings.manifest_stale_s, settings.max_executors_per_class)
         await manifests.load()
         reliability = await remembered(store, settings.reliability_half_life_s)

@@ -157,7 +157,8 @@ class MinerSession:
             await link.send(self.attempt.offer_again())
         if self.attempt.was_cancelled:
             await self._send_cancel(link)
-        await delivery.send_kept()
+        if self.attempt.live.is_organic:  # before a batch every miner is polled, which brings it what is kept
+            await delivery.send_kept()
 
     async def _send_all(self, delivery: Delivery, answers: Sequence[ToMiner]) -> None:
         for answer in answers:

@@ -21,8 +21,8 @@ class DigestKind:
 
     name = "digest"
 
-    def __init__(self, parts: Parts) -> None:
-        self._image = parts.settings.synthetic_image
+    def __init__(self, parts: Parts, limit_s: int = _LIMIT_S) -> None:
+        self._image, self._limit_s = parts.settings.synthetic_image, limit_s
 
     async def prepare(
         self, executor_classes: Mapping[str, int], batch_uuid: str
@@ -47,7 +47,7 @@ class DigestKind:
             "args": ["sh", "-c", _SCRIPT],
             "env": {"TEXT": text},
             "download_time_limit": 1,
-            "execution_time_limit": _LIMIT_S,
+            "execution_time_limit": self._limit_s,
             "upload_time_limit": 1,
         }
         return Task(request, {"digest": hashlib.sha256(text.encode()).hexdigest()})

@@ -31,6 +31,7 @@ from horde_agents.agents.validator.synthetic.judge import (
 )
 from horde_agents.agents.validator.synthetic.kinds import Finding, JobReport, SyntheticKind, Task
 from horde_agents.jobs.events import Finished, JobEvent
+from horde_agents.jobs.faults import HordeFaultReason
 from horde_agents.jobs.lifecycle import Job
 from horde_agents.receipts.payloads import JobStarted
 from horde_agents.runtime.clock import monotonic_s, now
@@ -142,6 +143,10 @@ class BatchRun:
         self.parts.attempts_in_hand.add(uuid)
         try:
             await seated.session.run()
+        except Exception as error:  # noqa: BLE001  (one job that breaks here must not take the others along)
+            _log.exception("a synthetic job broke down", attempt=uuid)
+            message = f"This validator broke down over the job: {type(error).__name__}."
+            await seated.attempt.fail(HordeFaultReason.UNHANDLED_EXCEPTION, message)
         finally:
             self.parts.attempts_in_hand.discard(uuid)
             self.parts.occupancy.free(seated.miner.hotkey, uuid)
