@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any, Final
+from typing import Final
 
 from horde_agents.agents.validator.app import assembled
+from horde_agents.agents.validator.parts import Parts
 from horde_agents.agents.validator.routing import Miner
 from horde_agents.agents.validator.settings import ValidatorSettings
 from horde_agents.agents.validator.synthetic.excusing import Excusing
@@ -106,7 +107,7 @@ async def _validate(pipe: Connection, folder: str, miner_hotkey: str, port: int)
             pipe.send(await _batch(validator.parts, Miner(Hotkey(miner_hotkey), "127.0.0.1", port)))
 
 
-async def _batch(parts: Any, miner: Miner) -> tuple[int, float]:
+async def _batch(parts: Parts, miner: Miner) -> tuple[int, float]:
     kind = load_kind("digest", parts)
     batch = Batch(new_batch_uuid(), 1, Purpose.BATCH, 1, now())
     await parts.store.writer.run(lambda connection: batches.plan(connection, [batch]))
