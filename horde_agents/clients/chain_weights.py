@@ -17,7 +17,8 @@ _PALLET: Final = "SubtensorModule"
 class Terms:
     """What the subnet asks of weights at ``block``; ``last_update`` is when this hotkey last set any.
 
-    ``epoch`` is that of a commit made in the next block.
+    ``epoch`` is that of a commit made in the next block; ``most_weight`` is the largest part of a row
+    that one UID may have, in 65,535ths, and ``least_uids`` how many a row must have.
     """
 
     block: int
@@ -29,6 +30,8 @@ class Terms:
     rate_limit_blocks: int
     last_update: int
     version_key: int
+    least_uids: int = 0
+    most_weight: int = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,8 @@ class BittensorWeights:
             rate_limit_blocks=int(await self._read("WeightsSetRateLimit")),
             last_update=int(updates[own.uid]) if own else 0,
             version_key=int(await self._read("WeightsVersionKey")),
+            least_uids=int(await self._read("MinAllowedWeights")),
+            most_weight=int(await self._read("MaxWeightsLimit")),
         )
 
     async def row(self, uid: int) -> Mapping[int, int]:

@@ -66,6 +66,7 @@ def test_stored_weights_go_out_hidden_where_the_subnet_wants_it(mode: WeightMode
     [
         ({"uid": None, "has_permit": False}, "not registered"),
         ({"has_permit": False}, "UID 0 has no validator permit; more stake gives one"),
+        ({"least_uids": 3}, "wants weights for 3 UIDs, this cycle has 2"),
         ({"last_update": 901}, "set in block 901; the subnet allows it every 100 blocks"),
     ],
 )
@@ -74,6 +75,10 @@ def test_stored_weights_wait_with_a_reason(terms: dict[str, Any], why: str) -> N
     assert (step.act, step.setting.state) == (Act.NOTHING, WeightState.STORED)
     assert why in step.setting.why
     assert _step(step.setting, **terms | {"block": 1000}).setting == step.setting
+
+
+def test_a_row_goes_out_within_the_largest_part_that_one_uid_may_have() -> None:
+    assert _step(_NEW, most_weight=40_000).setting.values == (41_836, 65_535)
 
 
 def test_the_first_block_after_the_rate_limit_sends() -> None:

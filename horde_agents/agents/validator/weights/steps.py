@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+from horde_agents.agents.validator.weights.clipping import clipped
 from horde_agents.clients.chain_weights import Row, Terms, is_same
 from horde_agents.store.weight_settings import WeightMode, WeightSetting, WeightState
 
@@ -68,7 +69,7 @@ def _stored(setting: WeightSetting, chain: OnChain, newest_cycle: int, *, hide: 
     if newest_cycle > setting.cycle:
         why = f"the weights of cycle {newest_cycle} took its place; {setting.why}".rstrip("; ")
         return Next(Act.NOTHING, setting.having(WeightState.SUPERSEDED, why))
-    why = _why_wait(terms, hide=hide)
+    why = _why_wait(setting, terms, hide=hide)
     if why:
         return Next(Act.NOTHING, setting.having(WeightState.STORED, why))
     if setting.tries and terms.block - setting.block < min(2**setting.tries, _PAUSE_CAP_BLOCKS):
@@ -79,17 +80,20 @@ def _stored(setting: WeightSetting, chain: OnChain, newest_cycle: int, *, hide: 
         mode=mode if terms.commit_reveal else WeightMode.PLAIN,
         block=terms.block,
         epoch=terms.epoch,
+        values=clipped(setting.values, terms.most_weight),
         version_key=terms.version_key,
         tries=setting.tries + 1,
     )
     return Next(Act.SEND, sending)
 
 
-def _why_wait(terms: Terms, *, hide: bool) -> str:
+def _why_wait(setting: WeightSetting, terms: Terms, *, hide: bool) -> str:
     if terms.uid is None:
         return "this hotkey is not registered on the subnet; register it"
     if not terms.has_permit:
         return f"UID {terms.uid} has no validator permit; more stake gives one"
+    if len(setting.uids) < terms.least_uids and setting.uids != (terms.uid,):
+        return f"the subnet wants weights for {terms.least_uids} UIDs, this cycle has {len(setting.uids)}"
     if terms.commit_reveal and not hide:
         return "the subnet takes hidden weights only, and the knob commit_reveal is off; turn it on"
     if terms.last_update and terms.block - terms.last_update < terms.rate_limit_blocks:
