@@ -228,7 +228,8 @@ class Offers:
 
     async def _decline(self, asking: Asking, offer: V0InitialJobRequest, declined: _Declined) -> None:
         _log.info("offer declined", job=offer.job_uuid, reason=declined.reason.value, why=str(declined))
-        self.parts.metrics.declines.labels(reason=declined.reason.value).inc()
+        reason = declined.reason.value if declined.claim is None else declined.claim.reason
+        self.parts.metrics.declines.labels(reason=reason).inc()
         decline = V0DeclineJobRequest(
             job_uuid=offer.job_uuid, message=str(declined), reason=declined.reason, receipts=declined.receipts
         )

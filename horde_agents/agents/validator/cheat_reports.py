@@ -186,6 +186,7 @@ class CheatReports:
                 await records.pause(connection, records.Pause(result.loser, note, span_s, span_s), at)
 
         await self.parts.store.writer.run(store)
+        self.parts.metrics.comparisons.labels(check.reason, result.state).inc()
         if result.loser:
             self.parts.reliability.incident(result.loser, at.timestamp())
         _log.warning("cheat report judged", job=check.job_uuid, outcome=result.state, why=result.why)

@@ -180,6 +180,7 @@ class CrossValidation:
                     await records.pause(connection, records.Pause(result.loser, note, span_s, span_s), at)
 
         await self.parts.store.writer.run(store)
+        self.parts.metrics.comparisons.labels(check.reason, result.state).inc()
         if result.state == DISAGREED:
             self.parts.reliability.incident(result.loser, at.timestamp())
         _log.info(

@@ -52,7 +52,7 @@ class Finding:
             {}, says="Other jobs wait for the executors that could take the job."
         )
         try:
-            with waiting.placed(place):
+            with waiting.placed(place), self.parts.metrics.waiting_jobs.track_inprogress():
                 while await waiting.turn(place):
                     found = await self._choose(live)
                     if isinstance(found, Choice):

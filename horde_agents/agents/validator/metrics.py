@@ -15,6 +15,8 @@ class Metrics:
     attempts: Counter = field(init=False)
     stage_seconds: Histogram = field(init=False)
     open_jobs: Gauge = field(init=False)
+    waiting_jobs: Gauge = field(init=False)
+    comparisons: Counter = field(init=False)
     outbox_messages: Gauge = field(init=False)
     configuration_version: Gauge = field(init=False)
     configuration_refusals: Counter = field(init=False)
@@ -37,6 +39,15 @@ class Metrics:
         )
         self.open_jobs = Gauge(
             "horde_validator_open_jobs", "Jobs without a final state.", registry=self.registry
+        )
+        self.waiting_jobs = Gauge(
+            "horde_validator_waiting_jobs", "Jobs that wait for a free executor.", registry=self.registry
+        )
+        self.comparisons = Counter(
+            "horde_validator_comparisons",
+            "Results that were compared with those of other miners, samples and cheat reports.",
+            ["reason", "outcome"],
+            registry=self.registry,
         )
         self.outbox_messages = Gauge(
             "horde_validator_outbox_messages",

@@ -178,6 +178,22 @@ async def test_stakes_outlive_a_restart_without_the_chain(tmp_path: Path) -> Non
     assert declined["context"]["shares"] == {VALIDATOR.hotkey: "9/10", OTHER.hotkey: "1/10"}
 
 
+async def test_a_validator_with_little_stake_gets_in_beside_one_with_nearly_all(tmp_path: Path) -> None:
+    stakes = {VALIDATOR.hotkey: 10**15, OTHER.hotkey: 10**9}
+    async with serving(tmp_path) as miner:
+        database_url = miner.settings.database_url
+    async with open_store(database_url) as store:
+        await store.writer.run(lambda connection: facts.put(connection, "validators", json.dumps(stakes)))
+    async with (
+        serving(tmp_path) as miner,
+        miner.validator(is_ours=True) as ours,
+        miner.validator(OTHER) as other,
+    ):
+        assert (await declined_for_share(miner, ours, other))["context"]["reason"] == "share"
+        async with miner.executor():
+            assert (await asked(miner, other, OTHER))["message_type"] == "V0AcceptJobRequest"
+
+
 async def test_what_was_had_before_a_restart_still_counts(tmp_path: Path) -> None:
     async with (
         serving(tmp_path) as miner,

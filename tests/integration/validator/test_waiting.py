@@ -113,6 +113,8 @@ async def test_a_waiting_job_survives_a_restart_and_keeps_its_place(stage: Stage
     await until_waiting(stage, 1)
     two = await submit(stage)
     await until_waiting(stage, 2)
+    assert stage.validator is not None
+    assert stage.validator.parts.metrics.waiting_jobs._value.get() == 2
     await stage.restart()
     await until_waiting(stage, 2)
     let_go(miner, 9)
