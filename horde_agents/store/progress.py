@@ -1,7 +1,7 @@
 """Progress receipts in the database: at the validator until acknowledged, at the miner on their pages."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,10 +14,25 @@ from horde_agents.receipts.payloads import payload_object, read_progress
 from horde_agents.store.tables import progress_receipts
 
 #: The first receipt of a sequence number wins.
-ADD: Final[Mapping[str, Any]] = {
+_ADD: Final[Mapping[str, Any]] = {
     "sqlite": sqlite.insert(progress_receipts).on_conflict_do_nothing().inline(),
     "postgresql": postgresql.insert(progress_receipts).on_conflict_do_nothing().inline(),
 }
+
+
+def _import(dialect: Any) -> Any:  # noqa: ANN401  (each dialect has an insert of its own)
+    statement = dialect.insert(progress_receipts)
+    new = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=["job_uuid", "sequence", "validator_hotkey", "miner_hotkey"],
+        set_={"miner_signature": new.miner_signature},
+        where=progress_receipts.c.miner_signature.is_(None)
+        & (progress_receipts.c.payload_json == new.payload_json)
+        & new.miner_signature.is_not(None),
+    ).inline()
+
+
+_IMPORT: Final[Mapping[str, Any]] = {"sqlite": _import(sqlite), "postgresql": _import(postgresql)}
 _ACKNOWLEDGE: Final = (
     update(progress_receipts)
     .where(progress_receipts.c.job_uuid == bindparam("wanted"))
@@ -30,7 +45,13 @@ async def file(
     connection: AsyncConnection, receipt: ProgressReceipt, at: datetime, page: int | None = None
 ) -> None:
     """Store a receipt once; one that is known already stays as it is."""
-    await connection.execute(ADD[connection.dialect.name], columns(receipt, at, page))
+    await connection.execute(_ADD[connection.dialect.name], columns(receipt, at, page))
+
+
+async def import_all(connection: AsyncConnection, found: Sequence[ProgressReceipt], at: datetime) -> None:
+    """Store receipts of peers' pages; an own one, stored when it was signed, gets the miner's signature."""
+    if found:
+        await connection.execute(_IMPORT[connection.dialect.name], [columns(each, at) for each in found])
 
 
 async def of_job(connection: AsyncConnection, job_uuid: str) -> list[ProgressReceipt]:

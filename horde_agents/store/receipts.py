@@ -1,12 +1,13 @@
 """Receipts in the database: at the validator until acknowledged, at the miner on their pages."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.receipts.ledger import Receipt
@@ -14,6 +15,22 @@ from horde_agents.receipts.payloads import Payload, ReceiptType, payload_object,
 from horde_agents.store.tables import receipts
 
 _MOST_OF_VALIDATORS: Final = 5000
+
+
+def _import(dialect: Any) -> Any:  # noqa: ANN401  (each dialect has an insert of its own)
+    statement = dialect.insert(receipts)
+    new = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=["job_uuid", "receipt_type", "validator_hotkey", "miner_hotkey"],
+        set_={"miner_signature": new.miner_signature},
+        where=receipts.c.miner_signature.is_(None)
+        & (receipts.c.payload_json == new.payload_json)
+        & new.miner_signature.is_not(None),
+    ).inline()
+
+
+_ADD: Final = insert(receipts).inline()
+_IMPORT: Final[Mapping[str, Any]] = {"sqlite": _import(sqlite), "postgresql": _import(postgresql)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +47,7 @@ async def file(connection: AsyncConnection, receipt: Receipt, at: datetime, page
     known = await find(connection, payload.job_uuid, payload.receipt_type, payload.validator_hotkey)
     if known is not None:
         return Filed(known, is_new=False)
-    await connection.execute(
-        insert(receipts).values(
-            job_uuid=payload.job_uuid,
-            receipt_type=payload.receipt_type.value,
-            validator_hotkey=payload.validator_hotkey,
-            miner_hotkey=payload.miner_hotkey,
-            payload_json=json.dumps(payload_object(payload)),
-            validator_signature=receipt.validator_signature,
-            miner_signature=receipt.miner_signature,
-            page=page,
-            stored_at=at,
-        )
-    )
+    await connection.execute(_ADD, _columns(receipt, at, page))
     return Filed(receipt, is_new=True)
 
 
@@ -113,6 +118,66 @@ async def unacknowledged(
         _receipt(row)
         for row in await connection.execute(select(receipts).where(wanted).order_by(receipts.c.id))
     ]
+
+
+async def import_all(connection: AsyncConnection, found: Sequence[Receipt], at: datetime) -> None:
+    """Store receipts of peers' pages; the first of its kind wins.
+
+    An own receipt, stored when it was signed, gets the miner's signature, which makes it evidence.
+    """
+    if found:
+        await connection.execute(_IMPORT[connection.dialect.name], [_columns(each, at) for each in found])
+
+
+async def finished_since(connection: AsyncConnection, at: datetime) -> list[tuple[str, str]]:
+    """(validator, job) of the finished receipts stored after ``at``."""
+    wanted = (receipts.c.stored_at >= at) & (receipts.c.receipt_type == ReceiptType.FINISHED.value)
+    query = select(receipts.c.validator_hotkey, receipts.c.job_uuid).where(wanted)
+    return [(row.validator_hotkey, row.job_uuid) for row in await connection.execute(query)]
+
+
+async def of_others_since(
+    connection: AsyncConnection, at: datetime, own_hotkey: str, most: int
+) -> list[Receipt]:
+    """The newest receipts of other validators stored after ``at``, oldest first, ``most`` at most."""
+    wanted = (receipts.c.stored_at >= at) & (receipts.c.validator_hotkey != own_hotkey)
+    query = select(receipts).where(wanted).order_by(receipts.c.id.desc()).limit(most)
+    return [_receipt(row) for row in reversed((await connection.execute(query)).all())]
+
+
+async def signed_by_both(
+    connection: AsyncConnection, validator_hotkey: str, since: datetime, until: datetime
+) -> list[Receipt]:
+    """A validator's receipts of a span of time that its miners have countersigned, in stored order."""
+    wanted = (
+        (receipts.c.validator_hotkey == validator_hotkey)
+        & receipts.c.miner_signature.is_not(None)
+        & (receipts.c.stored_at >= since)
+        & (receipts.c.stored_at < until)
+    )
+    query = select(receipts).where(wanted).order_by(receipts.c.id)
+    return [_receipt(row) for row in await connection.execute(query)]
+
+
+async def evict(connection: AsyncConnection, before: datetime, most: int) -> int:
+    """Delete up to ``most`` receipts stored before ``before``; how many were deleted."""
+    old = select(receipts.c.id).where(receipts.c.stored_at < before).limit(most)
+    return (await connection.execute(delete(receipts).where(receipts.c.id.in_(old)))).rowcount
+
+
+def _columns(receipt: Receipt, at: datetime, page: int | None = None) -> dict[str, Any]:
+    payload = receipt.payload
+    return {
+        "job_uuid": payload.job_uuid,
+        "receipt_type": payload.receipt_type.value,
+        "validator_hotkey": payload.validator_hotkey,
+        "miner_hotkey": payload.miner_hotkey,
+        "payload_json": json.dumps(payload_object(payload)),
+        "validator_signature": receipt.validator_signature,
+        "miner_signature": receipt.miner_signature,
+        "page": page,
+        "stored_at": at,
+    }
 
 
 def _receipt(row: Row[Any]) -> Receipt:

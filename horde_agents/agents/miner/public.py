@@ -10,6 +10,7 @@ from horde_agents.agents.miner.receipt_book import ReceiptBook
 from horde_agents.agents.miner.shares import Shares
 from horde_agents.receipts.pages import slice_for
 from horde_agents.runtime import clock
+from horde_agents.runtime.ranged import ranged
 
 _PAGE: Final = re.compile(r"^\d{1,12}$")
 
@@ -51,13 +52,4 @@ def public_routes(book: ReceiptBook, shares: Shares) -> list[web.RouteDef]:
 
 
 def _sliced(content: bytes, request: web.Request) -> web.Response:
-    part = slice_for(request.headers.get("Range"), len(content))
-    if part.status == 416:
-        return web.Response(status=416, headers={"Content-Range": f"bytes */{part.total}"})
-    headers = {"Content-Type": "application/jsonl", "Accept-Ranges": "bytes"}
-    if part.status == 206:
-        headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{part.total}"
-    response = web.Response(status=part.status, body=content[part.start : part.end], headers=headers)
-    if part.status == 200:
-        response.enable_compression()
-    return response
+    return ranged(content, slice_for(request.headers.get("Range"), len(content)), "application/jsonl")

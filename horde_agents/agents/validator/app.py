@@ -24,6 +24,9 @@ from horde_agents.agents.validator.intake import Intake
 from horde_agents.agents.validator.manifests import Manifests
 from horde_agents.agents.validator.parts import Parts
 from horde_agents.agents.validator.polls import Polls
+from horde_agents.agents.validator.receipt_pages import receipt_page_routes
+from horde_agents.agents.validator.receipt_retention import Retention
+from horde_agents.agents.validator.receipt_sync import ReceiptSync, receipt_sync
 from horde_agents.agents.validator.reruns import Reruns
 from horde_agents.agents.validator.settings import ValidatorSettings
 from horde_agents.agents.validator.shares import OwnShares
@@ -56,6 +59,7 @@ class Validator:
     probe: StoreProbe
     compares: CrossValidation
     reports: CheatReports
+    receipts: ReceiptSync
     watch: ChainWatch | None = None
     cycles: Cycles | None = None
     links: list[FacilitatorLink] = field(default_factory=list)
@@ -84,6 +88,9 @@ async def running_validator(settings: ValidatorSettings) -> AsyncIterator[Valida
         await validator.compares.forget_open()
         supervisor.keep("cheat reports", validator.reports.serve)
         supervisor.keep("sweep", validator.dispatch.sweep)
+        await validator.receipts.load()
+        supervisor.keep("receipts of others", validator.receipts.serve)
+        supervisor.keep("receipt retention", Retention(parts.store, settings.receipt_retention_s).serve)
         for link in validator.links:
             supervisor.keep(f"link to {link.url}", link.serve)
         if validator.cycles is not None:
@@ -91,7 +98,9 @@ async def running_validator(settings: ValidatorSettings) -> AsyncIterator[Valida
         app = health_app(_checks(validator), parts.metrics.registry)
         async with (
             listening(app, settings.operator_host, settings.operator_port) as validator.operator_port,
-            serving_api(settings, _sources(validator)) as validator.api_port,
+            serving_api(
+                settings, _sources(validator), receipt_page_routes(parts.store)
+            ) as validator.api_port,
         ):
             try:
                 yield validator
@@ -120,6 +129,7 @@ async def assembled(settings: ValidatorSettings) -> AsyncIterator[Validator]:
         parts.knobs = lambda: live.now
         chain = await stack.enter_async_context(_chain(settings, signer))
         watch = await _watch(parts, chain) if chain else None
+        sync = await stack.enter_async_context(receipt_sync(parts))
         supervisor = await stack.enter_async_context(supervised())
         if settings.configuration_source is not None:
             supervisor.keep("configuration", live.serve)
@@ -135,7 +145,7 @@ async def assembled(settings: ValidatorSettings) -> AsyncIterator[Validator]:
         reports = CheatReports(parts, dispatch.finding, reruns, supervisor)
         cycles = await build_cycles(parts, polls, chain) if chain else None
         probe = StoreProbe(store)
-        yield Validator(parts, polls, dispatch, intake, probe, compares, reports, watch, cycles)
+        yield Validator(parts, polls, dispatch, intake, probe, compares, reports, sync, watch, cycles)
 
 
 @asynccontextmanager

@@ -5,8 +5,15 @@ from collections.abc import Iterable, Sequence
 from horde_agents.agents.validator.parts import Parts
 from horde_agents.protocol.signing import from_hex, verify
 from horde_agents.protocol.validator_miner import SignedReceipt
-from horde_agents.receipts.ledger import Receipt, valid_excuses
-from horde_agents.receipts.payloads import JobStarted, ReceiptType, ReceiptWrong, read_payload, signed_text
+from horde_agents.receipts.ledger import ProgressReceipt, Receipt, valid_excuses
+from horde_agents.receipts.payloads import (
+    JobStarted,
+    ReceiptType,
+    ReceiptWrong,
+    read_payload,
+    read_progress,
+    signed_text,
+)
 from horde_agents.runtime.clock import now
 
 _RAO_PER_TAO = 1_000_000_000
@@ -45,6 +52,29 @@ def _readable(shown: Sequence[SignedReceipt]) -> Iterable[Receipt]:
         except ReceiptWrong:
             continue
         yield Receipt(payload, signed.validator_signature, signed.miner_signature)
+
+
+def readable(shown: Sequence[SignedReceipt]) -> Iterable[Receipt | ProgressReceipt]:
+    """Receipts of any type that came with a decline, as far as they can be read."""
+    for signed in shown[:_MOST_SHOWN]:
+        try:
+            if signed.payload.get("receipt_type") == ReceiptType.PROGRESS:
+                proof = read_progress(signed.payload)
+                yield ProgressReceipt(proof, signed.validator_signature, signed.miner_signature)
+            else:
+                payload = read_payload(signed.payload)
+                yield Receipt(payload, signed.validator_signature, signed.miner_signature)
+        except ReceiptWrong:
+            continue
+
+
+def is_signed_by_both(receipt: Receipt | ProgressReceipt) -> bool:
+    """Whether the validator and the miner that a receipt names have signed it."""
+    payload = receipt.payload
+    text = signed_text(payload)
+    return verify(payload.validator_hotkey, text, from_hex(receipt.validator_signature)) and verify(
+        payload.miner_hotkey, text, from_hex(receipt.miner_signature or "")
+    )
 
 
 def _is_signed(receipt: Receipt) -> bool:

@@ -22,6 +22,8 @@ class Metrics:
     configuration_refusals: Counter = field(init=False)
     synthetic_jobs: Counter = field(init=False)
     batch_coverage: Gauge = field(init=False)
+    page_fetches: Counter = field(init=False)
+    synced_receipts: Counter = field(init=False)
 
     def __post_init__(self) -> None:
         self.attempts = Counter(
@@ -74,5 +76,17 @@ class Metrics:
         self.batch_coverage = Gauge(
             "horde_validator_batch_coverage",
             "Miners that told what they offer for the last batch, as a part of all known ones.",
+            registry=self.registry,
+        )
+        self.page_fetches = Counter(
+            "horde_validator_page_fetches",
+            "Fetches of peers' receipt pages, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.synced_receipts = Counter(
+            "horde_validator_synced_receipts",
+            "Receipts read from peers' pages: believed, or why not.",
+            ["outcome"],
             registry=self.registry,
         )

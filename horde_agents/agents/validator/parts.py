@@ -14,6 +14,7 @@ from horde_agents.agents.validator.gate import Gate
 from horde_agents.agents.validator.manifests import Manifests
 from horde_agents.agents.validator.metrics import Metrics
 from horde_agents.agents.validator.occupancy import Occupancy
+from horde_agents.agents.validator.others_jobs import OthersJobs
 from horde_agents.agents.validator.prices import Prices
 from horde_agents.agents.validator.reactions import Plan
 from horde_agents.agents.validator.records import Change
@@ -48,7 +49,7 @@ class Parts:
     ``announced`` are the extensions that miners said they know.
 
     ``knobs`` gives the dynamic configuration in force.
-    ``occupancy`` is by our own receipts, ``others_occupancy`` by those of other validators.
+    ``occupancy`` is by our own receipts, ``others_jobs`` by those of other validators.
     """
 
     settings: ValidatorSettings
@@ -61,7 +62,7 @@ class Parts:
     waiting: WaitingRoom
     shares: OwnShares
     occupancy: Occupancy = field(default_factory=Occupancy)
-    others_occupancy: Occupancy = field(default_factory=Occupancy)
+    others_jobs: OthersJobs = field(default_factory=OthersJobs)
     prices: Prices = field(default_factory=Prices)
     metrics: Metrics = field(default_factory=Metrics)
     knobs: Callable[[], Configuration] = Configuration
@@ -71,6 +72,11 @@ class Parts:
     cycle_number: Callable[[], int] = lambda: 0
     progress_interval_s: Callable[[], float] = lambda: _PROGRESS_INTERVAL_S
     rng: Random = field(default_factory=SystemRandom)
+
+    @property
+    def others_occupancy(self) -> Occupancy:
+        """Executors that other validators' receipts show occupied."""
+        return self.others_jobs.occupancy
 
 
 @dataclass(slots=True)

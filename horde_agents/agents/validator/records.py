@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from horde_agents.jobs.events import JobEvent
 from horde_agents.jobs.lifecycle import Job
 from horde_agents.receipts.ledger import Receipt
+from horde_agents.receipts.pages import page_of
 from horde_agents.store import access, attempts, jobs, outbox, receipts, stories, verdicts
 from horde_agents.store.outbox import Kept
 from horde_agents.store.verdicts import Verdict
@@ -54,7 +55,7 @@ async def apply(connection: AsyncConnection, change: Change) -> Kept | None:
     if change.attempt:
         await attempts.save_move(connection, change.attempt, change.at, change.deadline_at)
     for receipt in change.receipts:
-        await receipts.file(connection, receipt, change.at)
+        await receipts.file(connection, receipt, change.at, page_of(change.at.timestamp()))
     if change.pause:
         await pause(connection, change.pause, change.at)
     if change.verdict:
@@ -84,7 +85,8 @@ async def offer(
     """Store a new attempt, and what must be on disk before it is offered."""
     await attempts.add(connection, attempt)
     if started:
-        await receipts.file(connection, started, attempt.created_at)
+        at = attempt.created_at
+        await receipts.file(connection, started, at, page_of(at.timestamp()))
 
 
 async def pause(connection: AsyncConnection, wanted: Pause, at: datetime) -> None:

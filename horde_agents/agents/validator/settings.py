@@ -30,6 +30,16 @@ class TrustedMinerEntry(BaseModel):
     port: int = Field(ge=1, le=65535)
 
 
+class ReceiptValidatorEntry(BaseModel):
+    """Another validator that publishes its receipts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hotkey: str
+    host: str
+    port: int = Field(ge=1, le=65535)
+
+
 class ValidatorSettings(AgentSettings):
     """What an operator may set."""
 
@@ -140,6 +150,24 @@ class ValidatorSettings(AgentSettings):
     cancel_grace_s: float = Field(10.0, gt=0, description="Seconds a miner has to confirm a cancellation.")
     receipt_ack_s: float = Field(5.0, gt=0, description="Seconds to wait for a miner's receipt confirmation.")
     receipt_resend_s: float = Field(86_400.0, gt=0, description="Unconfirmed receipts older are given up.")
+    receipt_validators: tuple[ReceiptValidatorEntry, ...] = Field(
+        (), description="Validators whose receipt pages are read too: a list of {hotkey, host, port}."
+    )
+    receipt_poll_s: float = Field(5.0, gt=0, description="Seconds between looks at a peer's receipt pages.")
+    receipt_concurrency: int = Field(32, gt=0, description="Peers whose pages are read at one time.")
+    receipt_fetch_s: float = Field(3.0, gt=0, description="Seconds that one fetch of a page may take.")
+    receipt_fetch_bytes: int = Field(
+        1_048_576, ge=262_144, description="Bytes taken of a page at one time; the rest comes next time."
+    )
+    receipt_page_bytes: int = Field(
+        33_554_432, ge=1_048_576, description="Bytes of one page after which it is not read on."
+    )
+    receipt_catch_up_s: float = Field(
+        18_000.0, ge=0, le=172_800, description="Seconds back for which pages are read after a start."
+    )
+    receipt_retention_s: float = Field(
+        259_200.0, ge=172_800, description="Seconds for which receipts and page cursors are kept."
+    )
     max_attempts: int = Field(3, ge=1, description="Miners tried for one job.")
     retry_window_s: float = Field(
         45.0, ge=0, description="No further attempt starts later than this after the job was received."

@@ -3,12 +3,13 @@
 import json
 from typing import Any
 
+from pydantic import BaseModel
 from sqlalchemy import select
 
 from horde_agents.jobs.faults import HordeFaultReason
 from horde_agents.jobs.states import JobState, Role
 from horde_agents.protocol import job_frames as frames
-from horde_agents.protocol.frames import OpenMessage, render
+from horde_agents.protocol.frames import render
 from horde_agents.protocol.signing import from_hex, verify
 from horde_agents.protocol.validator_miner import (
     HordeProgress,
@@ -39,7 +40,7 @@ async def begin(talk: Talk) -> str:
     return uuid
 
 
-def claims(*run_us: int, ending: OpenMessage | None = None) -> Script:
+def claims(*run_us: int, ending: BaseModel | None = None) -> Script:
     """A miner that says, one after the other, for how long its job runs; then it ends."""
 
     async def script(talk: Talk) -> None:

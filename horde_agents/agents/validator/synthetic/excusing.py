@@ -1,14 +1,20 @@
-"""Which declines of a batch are excused: each receipt once, and no more than its signer's share of stake."""
+"""Which declines of a batch are excused: what this validator knows, for the rule in ``receipts.excuses``."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
+from datetime import timedelta
+from typing import Final
 
-from horde_agents.agents.validator.excuses import believed
+from horde_agents.agents.validator.excuses import is_signed_by_both, readable
 from horde_agents.agents.validator.parts import Parts
 from horde_agents.protocol.validator_miner import SignedReceipt
+from horde_agents.receipts.excuses import Bad, Excused, ExcuseFacts, ExcuseLedger, Judgement
 from horde_agents.receipts.payloads import JobStarted
+from horde_agents.runtime.clock import now
+
+_RAO_PER_TAO: Final = 1_000_000_000
+#: A validator's own pages that were read longer ago than this show nothing.
+_PAGE_FRESH: Final = timedelta(seconds=60)
 
 
 @dataclass(slots=True)
@@ -18,23 +24,39 @@ class Excusing:
     parts: Parts
     offered: Mapping[str, Mapping[str, int]]
     minimum_stake_tao: int
-    used: set[str] = field(default_factory=set)
-    _by_signer: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    ledger: ExcuseLedger = field(default_factory=ExcuseLedger)
+
+    @property
+    def used(self) -> set[str]:
+        """The jobs that have excused a decline."""
+        return self.ledger.used
 
     def excuse(self, offer: JobStarted, shown: Iterable[SignedReceipt]) -> str:
         """The uuid of the job that excuses a decline, and that excuses no other; empty when none does."""
-        for receipt in believed(self.parts, offer, tuple(shown), self.minimum_stake_tao):
-            payload = receipt.payload
-            key = (payload.validator_hotkey, offer.miner_hotkey, offer.executor_class)
-            if payload.job_uuid in self.used or self._by_signer[key] >= self._most(*key):
-                continue
-            self.used.add(payload.job_uuid)
-            self._by_signer[key] += 1
-            return payload.job_uuid
-        return ""
+        judged = self.judge_decline(offer, shown)
+        return judged.job_uuid if isinstance(judged, Excused) else ""
 
-    def _most(self, signer: str, miner: str, executor_class: str) -> int:
-        """Executors of a miner that a signer can excuse: its share of all validators' stake, rounded up."""
-        stakes = self.parts.directory.stake_rao
-        share = Fraction(stakes.get(signer, 0), max(sum(stakes.values()), 1))
-        return -int(-share * self.offered.get(miner, {}).get(executor_class, 0) // 1)
+    def judge_decline(
+        self, offer: JobStarted, shown: Iterable[SignedReceipt], own_jobs_there: int = 0
+    ) -> Judgement:
+        """Judge a decline by the receipts that came with it."""
+        if not self.parts.directory.stake_rao:
+            return Bad("no stake is known")
+        return self.ledger.judge_decline(offer, readable(tuple(shown)), self._facts(offer, own_jobs_there))
+
+    def _facts(self, offer: JobStarted, own_jobs_there: int) -> ExcuseFacts:
+        parts, at = self.parts, now()
+        others = parts.others_jobs
+        return ExcuseFacts(
+            own_hotkey=parts.signer.hotkey,
+            stake_rao=parts.directory.stake_rao,
+            minimum_stake_rao=self.minimum_stake_tao * _RAO_PER_TAO,
+            offered=self.offered.get(offer.miner_hotkey, {}).get(offer.executor_class, 0),
+            own_jobs_there=own_jobs_there,
+            progress_interval_s=parts.progress_interval_s(),
+            now=at,
+            is_signed=is_signed_by_both,
+            accepted_of=others.accepted,
+            is_over=others.is_over,
+            is_on_page=lambda signer, uuid: others.is_running(signer, uuid, at - _PAGE_FRESH),
+        )
