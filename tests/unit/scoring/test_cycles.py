@@ -78,7 +78,7 @@ def test_all_others_have_their_turn_equally_often() -> None:
 
 
 def test_equal_stakes_are_ordered_by_hotkey() -> None:
-    equal = dict.fromkeys(_stakes(TOP_SEATS + 30), 7)
+    equal = dict.fromkeys(reversed(_stakes(TOP_SEATS + 30)), 7)
     seated = {seat.hotkey for seat in seats(equal, _HASH, _CYCLE)}
     assert set(sorted(equal)[:TOP_SEATS]) <= seated
 

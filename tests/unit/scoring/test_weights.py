@@ -3,7 +3,7 @@
 import pytest
 
 from horde_agents.scoring.configuration import Configuration
-from horde_agents.scoring.facts import Work
+from horde_agents.scoring.facts import Outcome, Work
 from horde_agents.scoring.weights import score
 from tests.unit.scoring.cycle_facts import (
     CLASS,
@@ -54,6 +54,22 @@ def test_the_weight_of_a_class_in_which_nobody_scored_goes_to_the_others() -> No
     works = [*synthetic("a"), *_other("b", 1)]
     found = score(cycle_inputs(works, configuration=Configuration(class_weights=weights)))
     assert [miner(found, hotkey).share_ppb for hotkey in "ab"] == [250_000_000, 750_000_000]
+
+
+def test_the_weight_of_a_class_in_which_all_failed_goes_to_the_others() -> None:
+    works = [*synthetic("a"), *synthetic("b", Outcome.FAILED, executor_class=OTHER_CLASS)]
+    found = score(cycle_inputs(works, configuration=Configuration(class_weights=_TWO_CLASSES)))
+    assert by_uid(found) == {0: 65535}
+    assert miner(found, "a").share_ppb == 1_000_000_000
+
+
+def test_a_cycle_in_which_all_failed_gives_no_weights() -> None:
+    found = score(cycle_inputs(synthetic("a", Outcome.FAILED)))
+    assert (found.uids, [part.weight for part in found.miners]) == ((), [0])
+
+
+def test_halves_are_rounded_up() -> None:
+    assert by_uid(score(cycle_inputs([*synthetic("a", many=2), *synthetic("b")]))) == {0: 65535, 1: 32768}
 
 
 def test_a_cycle_in_which_nobody_scored_gives_no_weights() -> None:
