@@ -3,8 +3,10 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import aiohttp
 import pytest
@@ -13,6 +15,7 @@ from aiohttp import web
 from horde_agents.agents.validator.app import Validator
 from horde_agents.agents.validator.configuration import LiveConfiguration, Source
 from horde_agents.agents.validator.metrics import Metrics
+from horde_agents.agents.validator.synthetic.excusing import Excusing
 from horde_agents.protocol.signed_configuration import (
     MOST_BYTES,
     ConfigurationRefused,
@@ -20,6 +23,9 @@ from horde_agents.protocol.signed_configuration import (
     sign_configuration,
 )
 from horde_agents.protocol.signing import KeypairSigner, to_hex
+from horde_agents.protocol.validator_miner import SignedReceipt
+from horde_agents.receipts.payloads import JobStarted, signed_text
+from horde_agents.runtime.clock import now
 from horde_agents.scoring.canonical import canonical_json
 from horde_agents.scoring.configuration import Configuration
 from horde_agents.store.engine import Store, open_store
@@ -203,6 +209,35 @@ async def _until_in_force(validator: Validator, wanted: Configuration) -> None:
 
 async def _true(fact: bool) -> bool:
     return fact
+
+
+async def test_the_stake_of_an_excuses_signer_follows_the_knob(stage: Stage) -> None:
+    parts = (await stage.start()).parts
+    parts.directory.replace([], {_STRANGER.hotkey: 60_000 * 10**9})
+    offer = _started("offered", stage.signer, now())
+    receipt = _started("busy", _STRANGER, now() - timedelta(seconds=2))
+    shown = SignedReceipt(
+        payload=json.loads(signed_text(receipt)),
+        validator_signature=to_hex(_STRANGER.sign(signed_text(receipt))),
+    )
+    offered = {offer.miner_hotkey: {offer.executor_class: 1}}
+    excusing = [
+        Excusing(parts, offered, Configuration(**knobs).excuse_minimum_stake_tao)
+        for knobs in ({}, {"excuse_minimum_stake_tao": 60_001})
+    ]
+    assert [each.excuse(offer, [shown]) for each in excusing] == [receipt.job_uuid, ""]
+
+
+def _started(name: str, signer: KeypairSigner, at: datetime) -> JobStarted:
+    return JobStarted(
+        job_uuid=str(uuid5(NAMESPACE_URL, name)),
+        miner_hotkey=KeypairSigner.from_uri("//miner").hotkey,
+        validator_hotkey=signer.hotkey,
+        timestamp=at,
+        executor_class="always_on.test",
+        is_organic=True,
+        ttl=60,
+    )
 
 
 async def test_a_server_is_polled_and_may_lie_or_be_away(store: Store) -> None:

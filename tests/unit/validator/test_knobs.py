@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from horde_agents.agents.validator.judging import chance
+from horde_agents.agents.validator.progress import Progress
 from horde_agents.agents.validator.synthetic import plan
 from horde_agents.agents.validator.weights.steps import OnChain, next_step
 from horde_agents.clients.chain_weights import Terms
@@ -29,13 +31,11 @@ from tests.unit.scoring.cycle_facts import (
 )
 
 Reading = Callable[[Configuration], object]
-#: Read by a part that has tests of its own for it, or by none yet.
+#: Read by parts that need a running validator.
 _ELSEWHERE = {
     "version",  # tests/integration/validator/test_configuration.py
-    "excuse_minimum_stake_tao",  # handed to Excusing by the synthetic service
-    "progress_interval_s",
-    "cross_validation_share",
-    "trusted_validation_share",
+    "excuse_minimum_stake_tao",  # likewise
+    "trusted_validation_share",  # tests/integration/validator/test_cross_validation.py
 }
 
 
@@ -91,6 +91,14 @@ def _act(configuration: Configuration) -> object:
     return next_step(setting, OnChain(terms, {}), 5, hide=configuration.commit_reveal).act
 
 
+def _progress(configuration: Configuration) -> object:
+    return Progress().is_due(0.0, configuration.progress_interval_s, 90.0)
+
+
+def _compared(configuration: Configuration) -> object:
+    return chance(Fraction(configuration.cross_validation_share), 10)
+
+
 _BURNING = {"burn_rate": "0.5", "burn_hotkeys": ("burn",)}
 _EVEN = {"class_weights": {CLASS: 1, OTHER_CLASS: 1}}
 _KNOBS: dict[str, tuple[Reading, dict[str, Any], object]] = {
@@ -105,6 +113,8 @@ _KNOBS: dict[str, tuple[Reading, dict[str, Any], object]] = {
     "single_challenges_per_cycle": (_challenges, {}, 5),
     "small_pool_share": (_shares, {"small_pool_stake_share": "0.1"}, "0.02"),
     "small_pool_stake_share": (_shares, {}, "0.1"),
+    "progress_interval_s": (_progress, {}, 120),
+    "cross_validation_share": (_compared, {}, "0.5"),
     "commit_reveal": (_act, {}, False),
 }
 
