@@ -89,8 +89,9 @@ class CycleClock:
                 await self._follow(await self.chain.head())
                 await self._take_snapshot()
             except ChainFault as error:
+                if str(error) != self._trouble:
+                    _log.warning("the chain was not read", why=str(error))
                 self._trouble = str(error)
-                _log.warning("the chain was not read", why=str(error))
             await asyncio.sleep(pause_s)
 
     def block(self) -> int | None:

@@ -56,8 +56,9 @@ class WeightSetter:
                 await self._round()
                 self.trouble = ""
             except ChainFault as error:
+                if str(error) != self.trouble:
+                    _log.warning("weights wait for the chain", why=str(error))
                 self.trouble = str(error)
-                _log.warning("weights wait for the chain", why=str(error))
             await asyncio.sleep(self.pause_s)
 
     async def _round(self) -> None:
