@@ -15,6 +15,7 @@ from horde_agents.agents.validator.parts import LiveJob, Parts
 from horde_agents.agents.validator.progress import Progress
 from horde_agents.agents.validator.reactions import Plan, is_busy
 from horde_agents.agents.validator.routing import Miner, NoMiner
+from horde_agents.agents.validator.waiting import RoomClosed
 from horde_agents.jobs.events import Cancelled, Declined, ExecutorReady, Expired, HordeFailed, JobEvent
 from horde_agents.jobs.faults import Cause, HordeFaultReason, RejectionReason
 from horde_agents.jobs.lifecycle import Job, replay
@@ -73,6 +74,7 @@ class Dispatch:
     def drain(self) -> None:
         """Begin no more jobs; what arrives from now on is stored and waits for the next start."""
         self._is_draining = True
+        self.parts.waiting.close()
 
     async def cancel(self, uuid: str, message: str) -> tuple[bool, str]:
         """Take a job back; whether it is being ended, and if not, why not."""
@@ -115,7 +117,11 @@ class Dispatch:
         request = V2JobRequest.model_validate_json(job.request_json)
         plan = offers.plan_of(request, self.parts.settings)
         live = LiveJob(request, plan, job.tag, job.created_at, replay(job.uuid, history))
-        live.tried = {attempt.miner_hotkey for attempt in tries}
+        live.tried = {
+            attempt.miner_hotkey
+            for attempt in tries
+            if not (live.may_wait and attempt.state is JobState.REJECTED)  # it was busy, and may be free now
+        }
         _log.info("resuming", job=job.uuid, state=live.job.state, attempts=len(tries))
         open_tries = [attempt for attempt in tries if not attempt.state.is_final]
         if job.deadline_at < now():
@@ -138,6 +144,9 @@ class Dispatch:
             because = await self._go_on(in_hand, stored) if stored else None
             while not live.is_over:
                 because = await self._next_try(in_hand, because)
+        except RoomClosed:
+            _log.info("job waits for the next start", job=live.uuid)
+            return
         except Exception as error:  # noqa: BLE001  (the outermost frame of a job: it must end, whatever broke)
             _log.exception("job crashed", job=live.uuid)
             message = f"The validator broke down over this job: {type(error).__name__}."

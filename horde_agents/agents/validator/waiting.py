@@ -22,6 +22,10 @@ class RoomFull(Exception):
     """No more jobs may wait; the text says whose limit is reached."""
 
 
+class RoomClosed(Exception):
+    """The validator is stopping: the job waits on in the store, for the next start."""
+
+
 @dataclass(slots=True, eq=False)
 class Place:
     """One job's place; ``has_tried_any`` when some miners are closed to it that others may have."""
@@ -53,6 +57,7 @@ class WaitingRoom:
     _places: list[Place] = field(default_factory=list)
     _granted: Place | None = None
     _granted_version: int = -1
+    _is_closed: bool = False
 
     def __len__(self) -> int:
         return len(self._places)
@@ -67,6 +72,12 @@ class WaitingRoom:
             self._version += 1
             self._full.clear()
             self._advance()
+
+    def close(self) -> None:
+        """Let nobody wait in this process any more."""
+        self._is_closed = True
+        for place in self._places:
+            place.bell.set()
 
     def withdraw(self, uuid: str) -> None:
         """The job is taken back: it waits no more."""
@@ -98,8 +109,13 @@ class WaitingRoom:
         """Wait until it is this job's turn to look for a miner; False when it waits no more.
 
         However little time it has, it gets one turn.
+
+        Raises:
+            RoomClosed: the validator is stopping.
         """
         while not place.is_withdrawn:
+            if self._is_closed:
+                raise RoomClosed
             if self._granted is place:
                 return True
             left_s = (place.until - now()).total_seconds()

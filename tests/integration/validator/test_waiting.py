@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from horde_agents.jobs.faults import RejectionReason
 from horde_agents.jobs.states import JobState
 from horde_agents.protocol import job_frames as frames
 from horde_agents.protocol.validator_miner import (
@@ -126,6 +127,16 @@ async def test_a_waiting_job_survives_a_restart_and_keeps_its_place(stage: Stage
     assert (await stage.facilitator.until_final(first)).state.is_final
 
 
+async def test_a_waiting_job_keeps_nobody_from_stopping_and_waits_on_after_the_start(stage: Stage) -> None:
+    await stage.start(await stage.miner(manifest={SMALL: 1}), drain_s=250.0)
+    uuid = await submit(stage, wait_s=300)
+    await until_waiting(stage, 1)
+    await stage.stop()  # a test's own limit is what fails when it takes the drain time
+    assert "rejected" not in stage.facilitator.states(uuid)
+    await stage.restart(drain_s=0.0)
+    await until_waiting(stage, 1)
+
+
 async def test_a_waiting_job_can_be_taken_back(stage: Stage) -> None:
     _, _ = await occupied(stage)
     uuid = await submit(stage)
@@ -141,7 +152,7 @@ async def test_a_waiting_job_tries_a_miner_again_that_was_busy(stage: Stage) -> 
         await talk.greet()
         offer = await talk.until(frames.V0InitialJobRequest)
         if len(talk.miner.of(frames.V0InitialJobRequest)) < 3:
-            await talk.send(V0DeclineJobRequest(job_uuid=offer.job_uuid, reason="busy"))
+            await talk.send(V0DeclineJobRequest(job_uuid=offer.job_uuid, reason=RejectionReason.BUSY))
             await talk.until(V0JobFinishedReceiptRequest)
             return
         await talk.send(V0AcceptJobRequest(job_uuid=offer.job_uuid))
@@ -152,6 +163,26 @@ async def test_a_waiting_job_tries_a_miner_again_that_was_busy(stage: Stage) -> 
     uuid = await submit(stage)
     assert (await stage.facilitator.until_final(uuid)).state is JobState.COMPLETED
     assert len(await stage.attempts(uuid)) == 3
+
+
+async def test_after_a_restart_a_waiting_job_tries_a_miner_again_that_was_busy(stage: Stage) -> None:
+    async def busy_once(talk: Talk) -> None:
+        await talk.greet()
+        offer = await talk.until(frames.V0InitialJobRequest)
+        if len(talk.miner.of(frames.V0InitialJobRequest)) == 1:
+            await talk.send(V0DeclineJobRequest(job_uuid=offer.job_uuid, reason=RejectionReason.BUSY))
+            await talk.until(V0JobFinishedReceiptRequest)
+            return
+        await talk.send(V0AcceptJobRequest(job_uuid=offer.job_uuid))
+        await finish(talk, offer.job_uuid)
+
+    miner = await stage.known_miner(busy_once)
+    await stage.start(miner, waiting_retry_s=3600.0)
+    uuid = await submit(stage)
+    await miner.until(lambda: bool(miner.of(V0JobFinishedReceiptRequest)))
+    await until_waiting(stage, 1)
+    await stage.restart()
+    assert (await stage.facilitator.until_final(uuid)).state is JobState.COMPLETED
 
 
 async def test_more_jobs_than_may_wait_are_rejected_with_the_limit(stage: Stage) -> None:
