@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, case, func, insert, select, update
+from sqlalchemy import Row, bindparam, case, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.jobs.events import Declined, HordeFailed, JobEvent, event_from_json, kind_of_type
@@ -15,6 +15,9 @@ from horde_agents.store.tables import attempts, job_events, leases
 
 #: Kinds of last events that say something about a miner.
 _TELLING = [kind_of_type(Declined), kind_of_type(HordeFailed)]
+#: Faults after which a pause grows no more anyway.
+_MOST_FAULTS = 64
+_is_last = (job_events.c.subject_uuid == attempts.c.uuid) & (job_events.c.sequence == attempts.c.sequence)
 _OPEN = [state.value for state in JobState if state not in FINAL]
 #: Built once, because every step of every attempt asks them.
 _THIS = attempts.c.uuid == bindparam("wanted")
@@ -106,14 +109,21 @@ async def save_move(
     await stories.append(connection, attempt.uuid, sequence, attempt.history[-1], at)
 
 
-async def fault_count(connection: AsyncConnection, miner_hotkey: str, not_before: datetime) -> int:
-    """Attempts offered to this miner since ``not_before`` that ended by the horde's fault."""
+async def faults(connection: AsyncConnection, miner_hotkey: str, not_before: datetime) -> list[JobEvent]:
+    """The horde faults that ended this miner's newest attempts since ``not_before``, whoever's they were."""
     wanted = (
         (attempts.c.miner_hotkey == miner_hotkey)
         & (attempts.c.state == JobState.HORDE_FAILED.value)
         & (attempts.c.created_at >= not_before)
     )
-    return (await connection.execute(select(func.count()).select_from(attempts).where(wanted))).scalar_one()
+    query = (
+        select(job_events.c.kind, job_events.c.payload_json)
+        .join(attempts, _is_last)
+        .where(wanted)
+        .order_by(attempts.c.id.desc())
+        .limit(_MOST_FAULTS)
+    )
+    return [event_from_json(row.kind, row.payload_json) for row in await connection.execute(query)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +143,10 @@ class Ended:
 
 async def ended_since(connection: AsyncConnection, not_before: datetime) -> list[Ended]:
     """Attempts made since ``not_before`` that are over, oldest first."""
-    is_last = (job_events.c.subject_uuid == attempts.c.uuid) & (job_events.c.sequence == attempts.c.sequence)
     payload = case((job_events.c.kind.in_(_TELLING), job_events.c.payload_json), else_="")
     query = (
         select(attempts, job_events.c.kind, payload.label("payload_json"), job_events.c.at.label("ended_at"))
-        .join(job_events, is_last)
+        .join(job_events, _is_last)
         .where((attempts.c.created_at >= not_before) & attempts.c.state.not_in(_OPEN))
         .order_by(attempts.c.id)
     )

@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from horde_agents.agents.validator.reactions import incident_weight
 from horde_agents.jobs.events import JobEvent
 from horde_agents.jobs.lifecycle import Job
 from horde_agents.receipts.ledger import Receipt
@@ -91,7 +92,8 @@ async def offer(
 
 async def pause(connection: AsyncConnection, wanted: Pause, at: datetime) -> None:
     """Bar the miner for a while; a longer bar stays."""
-    faults = await attempts.fault_count(connection, wanted.miner_hotkey, at - _FAULTS_COUNT_FOR)
+    ended = await attempts.faults(connection, wanted.miner_hotkey, at - _FAULTS_COUNT_FOR)
+    faults = sum(incident_weight(event) >= 1 for event in ended)  # our own restarts are not the miner's
     span_s = min(wanted.first_s * 2 ** min(max(faults - 1, 0), 30), wanted.cap_s)
     until = at + timedelta(seconds=span_s)
     known = (await access.entries(connection, BLACKLIST, at)).get(wanted.miner_hotkey)

@@ -58,7 +58,7 @@ async def test_faults_count_for_their_miner_and_for_a_while(store: Store) -> Non
     for number in (1, 3, 4):
         await _record(store, f"attempt-{number}", _LOST)
     async with store.reading() as connection:
-        assert await attempts.fault_count(connection, "miner", AT - timedelta(days=1)) == 1
+        assert await attempts.faults(connection, "miner", AT - timedelta(days=1)) == [_LOST]
 
 
 async def test_a_slot_has_one_open_lease(store: Store) -> None:
