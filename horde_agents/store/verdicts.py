@@ -26,6 +26,8 @@ MAX_PAGE_ROWS: Final = 1_000
 #: Any number; the same one makes two writers of PostgreSQL take turns at the chain's end.
 _CHAIN_LOCK: Final = 7_201_219
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: What a row's hash covers: all that is said, not the row's number.
+_CHAINED: Final = tuple(column.name for column in verdicts.c if column.name not in {"id", "chain_sha256"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ async def verify_chain(connection: AsyncConnection) -> ChainCheck:
     async for chunk in result.partitions(_ROWS_AT_A_TIME):
         for row in chunk:
             rows += 1
-            end = _chained(end, _values(_stored(row).verdict))
+            end = _chained(end, {name: row._mapping[name] for name in _CHAINED})
             if end != row.chain_sha256:
                 return ChainCheck(rows, row.id, row.chain_sha256)
     return ChainCheck(rows, None, end)

@@ -111,6 +111,17 @@ async def test_a_scored_cycle_stays_as_it_was(store: Store) -> None:
     assert again == first
 
 
+async def test_the_share_is_by_the_stakes_of_the_cycle_s_start(store: Store) -> None:
+    poorer = tuple(replace(n, stake_rao=1) if n.hotkey == "validator" else n for n in _NEURONS)
+    await _append(store, _verdict(1))
+    lost = KeptSnapshots({5: _NEURONS, 6: poorer})
+    await replace(_round(store), snapshots=lost).score(5, _CONFIGURATION)
+    async with store.reading() as connection:
+        kept = await cycle_scores.get(connection, 5)
+    assert kept is not None
+    assert Inputs.from_json(kept.inputs_json).share == "3/4"
+
+
 async def test_two_rounds_at_once_give_one_result(store: Store) -> None:
     await _append(store, _verdict(1))
     async with asyncio.TaskGroup() as group:
@@ -255,6 +266,35 @@ async def test_a_changed_log_is_found_by_a_replay_of_the_log(
     await _round(store).score(5, _CONFIGURATION)
     change = update(verdicts_table).where(verdicts_table.c.attempt_uuid == "attempt-2").values(changes)
     await store.writer.run(lambda c: c.execute(change))
+    assert (await _run(url, monkeypatch, "replay")).exit_code == 0
+    ran = await _run(url, monkeypatch, "replay", "--log")
+    assert ran.exit_code == 1
+    assert says in ran.stderr
+
+
+async def _forge(store: Store, **changes: object) -> None:
+    """Inputs that never were, with the very result that they give."""
+    async with store.reading() as connection:
+        kept = await cycle_scores.get(connection, 5)
+    assert kept is not None
+    forged = replace(Inputs.from_json(kept.inputs_json), **changes)  # type: ignore[arg-type]
+    texts = {"inputs_json": forged.to_json(), "result_json": score(forged).to_json()}
+    await store.writer.run(lambda c: c.execute(update(scores_table).values(texts)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"work": ()}, "the verdict log sums up to other work"),
+        ({"verdicts_sha256": "ab" * 32}, "no longer has the row that the inputs end with"),
+    ],
+)
+async def test_forged_inputs_are_found_by_a_replay_of_the_log(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], says: str
+) -> None:
+    await _append(store, _verdict(1), _verdict(2, "miner-b"))
+    await _round(store).score(5, _CONFIGURATION)
+    await _forge(store, **changes)
     assert (await _run(url, monkeypatch, "replay")).exit_code == 0
     ran = await _run(url, monkeypatch, "replay", "--log")
     assert ran.exit_code == 1
