@@ -122,9 +122,10 @@ async def _load(connection: AsyncConnection, cycle: int | None) -> _Stored:
     else:
         found = await cycle_scores.get(connection, cycle)
     if found is None:
-        there = ", ".join(str(number) for number in await cycle_scores.numbers(connection, 10))
-        wanted = "No cycle has" if cycle is None else f"Cycle {cycle} has not"
-        raise ScoreMissing(f"{wanted} been scored yet; the newest scored: {there or 'none'}.")
+        if not (there := await cycle_scores.numbers(connection, 10)):
+            raise ScoreMissing("No cycle has been scored yet; the first is when it is over.")
+        newest = ", ".join(str(number) for number in there)
+        raise ScoreMissing(f"Cycle {cycle} has not been scored; the newest that have: {newest}.")
     return _Stored(found.inputs_json, found.result_json)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -101,6 +102,20 @@ async def test_verdicts_appended_after_the_end_was_taken_are_not_read(store: Sto
         assert await verdicts.end_named(connection, "ab" * 32) is None
         assert await verdicts.end_of_cycle(connection, 6) == await verdicts.end_named(connection, "")
     assert tally.rows == 2
+
+
+async def test_the_hash_of_a_row_is_the_one_that_the_documents_describe(store: Store) -> None:
+    await _append(store, _verdict(1), _verdict(2))
+    async with store.reading() as connection:
+        first, second = await verdicts.page(connection)
+    ended_us = int(AT.timestamp()) * 1_000_000 + AT.microsecond + 2
+    row = (
+        '{"attempt_uuid":"attempt-2","batch_uuid":"","cycle":7,'
+        f'"ended_at":{ended_us},"executor_class":"always_on.test",'
+        '"is_organic":true,"job_uuid":"job-2","limit_us":10,"miner_hotkey":"miner","outcome":"passed",'
+        '"run_us":2,"user_hotkey":"user","why":"answer was right"}'
+    )
+    assert second.chain_sha256 == sha256((first.chain_sha256 + row).encode()).hexdigest()
 
 
 async def test_the_chain_of_an_untouched_log_holds(store: Store) -> None:

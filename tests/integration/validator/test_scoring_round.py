@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -209,8 +212,8 @@ async def test_a_stored_score_is_explained_and_listed(
     ("words", "says"),
     [
         (["explain", "77"], "did no work in cycle 5"),
-        (["explain", "1", "--cycle", "9"], "Cycle 9 has not been scored yet; the newest scored: 5"),
-        (["replay", "--cycle", "9"], "Cycle 9 has not been scored yet"),
+        (["explain", "1", "--cycle", "9"], "Cycle 9 has not been scored; the newest that have: 5."),
+        (["replay", "--cycle", "9"], "Cycle 9 has not been scored"),
         (["replay", "--file", "missing.json"], "is no exported score"),
     ],
 )
@@ -222,6 +225,14 @@ async def test_what_is_not_there_is_named(
     ran = await _run(url, monkeypatch, *words)
     assert isinstance(ran.exception, ScoreMissing)
     assert says in str(ran.exception)
+
+
+def test_a_score_that_is_missing_is_one_sentence_and_exit_code_2(url: str) -> None:
+    env = os.environ | {"HORDE_VALIDATOR_DATABASE_URL": url, "HORDE_VALIDATOR_HOTKEY_FILE": "none"}
+    command = [sys.executable, "-m", "horde_agents", "score", "replay"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr == "horde: No cycle has been scored yet; the first is when it is over.\n"
 
 
 async def test_a_replay_gives_the_same_bytes_from_database_log_and_file(
