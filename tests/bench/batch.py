@@ -41,8 +41,10 @@ from tests.bench.horde_sim import (
 )
 
 _EXECUTORS: Final = 256
-_ROUNDS: Final = 5
+_ROUNDS: Final = 7
 _SETTLE_S: Final = 2.0
+#: Seconds after which a simulated executor reports: the one process that plays them all has time then.
+_RUN_S: Final = 0.5
 
 
 def batch_figures() -> list[Figure]:
@@ -74,7 +76,7 @@ def batch_figures() -> list[Figure]:
 def _executors(folder: Path, url: str, miner: SimMiner) -> Iterator[Beside]:
     asyncio.run(_record(url, miner))
     addresses = {slot.slot_id: miner.address for slot in slots(_EXECUTORS, [miner.hotkey])}
-    with sim_holders(folder, addresses) as holders:
+    with sim_holders(folder, addresses, _RUN_S) as holders:
         yield holders
 
 

@@ -122,11 +122,12 @@ def sim_miners(folder: Path, url: str, names: Sequence[str], **more: Any) -> Ite
 
 
 @contextmanager
-def sim_holders(folder: Path, addresses: Mapping[str, str]) -> Iterator[Beside]:
+def sim_holders(folder: Path, addresses: Mapping[str, str], run_s: float = 0.0) -> Iterator[Beside]:
     """Holders in one process, each at the miner whose address it is given; ready when all are in service.
 
-    Asked for ``"moves"``, it answers the list of ``Moved`` since it was asked last; ``"arrivals"`` the
-    instants (monotonic seconds) at which job requests have come since; ``"connections"`` their number ever.
+    A job takes ``run_s`` seconds. Asked for ``"moves"``, it answers the list of ``Moved`` since it was asked
+    last; ``"arrivals"`` the instants (monotonic seconds) at which job requests have come since;
+    ``"connections"`` their number ever.
     """
     secret = hashlib.sha256((folder / "secret").read_bytes().strip()).digest()
     expires_at = int(time.time()) + _LIFE_S
@@ -134,7 +135,7 @@ def sim_holders(folder: Path, addresses: Mapping[str, str]) -> Iterator[Beside]:
         slot_id: (address, issue(SlotToken(slot_id, CLASS, expires_at), secret))
         for slot_id, address in addresses.items()
     }
-    with beside(_serve_holders, given) as process:
+    with beside(_serve_holders, given, run_s) as process:
         assert process.answer() == len(addresses)
         yield process
 
@@ -178,8 +179,8 @@ async def _serve_miner(pipe: Connection, settings: dict[str, Any]) -> None:
         await heard(pipe)
 
 
-async def _serve_holders(pipe: Connection, given: Mapping[str, tuple[str, str]]) -> None:
-    holders = [SimHolder(slot_id, *rest) for slot_id, rest in given.items()]
+async def _serve_holders(pipe: Connection, given: Mapping[str, tuple[str, str]], run_s: float) -> None:
+    holders = [SimHolder(slot_id, *rest, run_s) for slot_id, rest in given.items()]
     room = asyncio.Semaphore(_AT_ONCE)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
@@ -209,6 +210,7 @@ class SimHolder:
     slot_id: str
     address: str
     token: str
+    run_s: float = 0.0
     epoch: int = 0
     connections: int = 0
     moves: list[Moved] = field(default_factory=list)
@@ -262,6 +264,8 @@ class SimHolder:
                 await socket.send_str(render(frames.V0ExecutorReadyRequest(job_uuid=frame["job_uuid"])))
             case "V0JobRequest":
                 self.arrivals.append(at_s)
+                if self.run_s:  # not now: one process stands for hundreds of machines here
+                    await asyncio.sleep(self.run_s)
                 await self._run(socket, frame)
             case _:  # HordeAck: its job is over; GenericError: it was refused
                 return False

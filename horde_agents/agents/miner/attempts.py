@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -10,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from horde_agents.agents.miner.parts import MinerParts
 from horde_agents.agents.miner.reactions import FreeSlot, StoreBehind, StoreNow, TellValidator, react
 from horde_agents.agents.miner.slots import ExecutorLink
+from horde_agents.agents.miner.volley import Volley
 from horde_agents.jobs.budget import STARTUP_S
 from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.jobs.events import Accepted, ExecutorReady, HordeFailed, JobEvent
@@ -23,6 +25,7 @@ from horde_agents.protocol.job_frames import HordeCancelJob, V0InitialJobRequest
 from horde_agents.protocol.miner_executor import HordeAck
 from horde_agents.protocol.validator_miner import HordeProgress, V0AcceptJobRequest
 from horde_agents.receipts.ledger import Receipt
+from horde_agents.receipts.payloads import JobStarted
 from horde_agents.runtime import clock
 from horde_agents.runtime.logs import get_logger
 from horde_agents.store import attempts as stored
@@ -62,6 +65,7 @@ class Attempt:
     validator_hotkey: str
     slot_id: str
     job: Job
+    is_organic: bool = True
     told: list[str] = field(default_factory=list)
     session: ValidatorSession | None = None
     executor: ExecutorLink | None = None
@@ -78,6 +82,10 @@ class Attempts:
 
     parts: MinerParts
     _open: dict[str, Attempt] = field(default_factory=dict)
+    _volley: Volley = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._volley = Volley(self.parts.supervisor.spawn)
 
     def find(self, uuid: str) -> Attempt | None:
         """An attempt that is open here."""
@@ -132,6 +140,9 @@ class Attempts:
                 await self.parts.book.file(connection, started)
 
         attempt = Attempt(uuid, hotkey, link.slot_id, Job(uuid), session=session, executor=link)
+        attempt.is_organic = not (
+            started is not None and isinstance(started.payload, JobStarted) and not started.payload.is_organic
+        )
         attempt.job = _moved(attempt.job, accepted)
         attempt.told.append(render(V0AcceptJobRequest(job_uuid=uuid)))
         self._open[uuid] = attempt
@@ -164,7 +175,11 @@ class Attempts:
 
     async def request(self, attempt: Attempt, request: V0JobRequest) -> None:
         """Hand the validator's job request to the executor, which takes the first and ignores others."""
-        await self._to_executor(attempt, render(request))
+        text = render(request)
+        if attempt.is_organic:
+            await self._to_executor(attempt, text)
+        else:
+            self._volley.add(partial(self._to_executor, attempt, text))
 
     async def cancel(self, attempt: Attempt, message: str) -> None:
         """Ask the executor to end the attempt; its report ends it here."""
