@@ -5,7 +5,18 @@ import sys
 import typer
 
 from horde_agents import __version__
-from horde_agents.cli import agents, config, demo, devchain, doctor, jobs, placement, pool, score
+from horde_agents.cli import (
+    agents,
+    config,
+    demo,
+    devchain,
+    doctor,
+    jobs,
+    placement,
+    pool,
+    score,
+    simulate,
+)
 
 app = typer.Typer(
     name="horde",
@@ -25,6 +36,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(devchain.app, name="devchain")
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
+app.command("simulate")(simulate.simulate)
 
 
 @app.command("version")

@@ -84,29 +84,39 @@ def nothing_seen(world: World) -> Seen:
 
 def observe(world: World, act: Act, seated: Ints, before: Seen, rng: np.random.Generator) -> Seen:
     """All validators' facts of a cycle; ``seated`` are those that have a seat for a batch."""
-    measures = np.isin(np.arange(VALIDATORS), seated)
-    measures &= rng.random(VALIDATORS) >= world.noise.validator_gap
+    rows = seated[rng.random(len(seated)) >= world.noise.validator_gap]
     served, organic_us = _organic(world, act, rng)
-    own, others, idle = _at_the_instant(world, act, served, rng)
-    passed = rng.binomial(idle, act.real_pass) + rng.binomial(act.claimed, act.claimed_pass, idle.shape)
-    excused = _excused(world, act, others, rng)
-    proven = _remembered(before.proven, passed + own, measures)
-    if world.rules.presence_counts:
-        passed = np.floor(passed * act.present).astype(np.int64)
-        excused = np.floor(excused * act.present).astype(np.int64)
+    own, passed, excused = _batches(world, act, served, rows, rng)
+    proven = before.proven.copy()
+    proven[:, rows] = np.roll(proven[:, rows], 1, axis=0)
+    proven[0, rows] = _by_coldkey(passed + own)
     if world.rules.proven_batches:
-        excused = _bounded(excused, proven.max(axis=0) - _by_coldkey(passed + own))
-    passed[world.is_ours] = np.rint(passed[world.is_ours] * act.vouched).astype(np.int64)
-    counts = np.where(measures[:, None], passed + excused + own, -1)
+        excused = _bounded(excused, proven[:, rows].max(axis=0) - proven[0, rows])
+    passed = np.rint(passed * np.where(world.is_ours[rows, None], act.vouched, 1.0)).astype(np.int64)
     facts = Facts(
-        passed=np.where(measures[:, None], passed, 0),
-        excused=np.where(measures[:, None], excused, 0),
+        passed=_of_all(passed, rows, 0),
+        excused=_of_all(excused, rows, 0),
         organic_us=organic_us,
         users=np.where(world.is_ours[:, None], act.extra_users, 0),
-        counts=counts,
+        counts=_of_all(passed + excused + own, rows, -1),
         previous_counts=before.facts.counts,
     )
     return Seen(facts, proven)
+
+
+def _batches(
+    world: World, act: Act, served: Floats, rows: Ints, rng: np.random.Generator
+) -> tuple[Ints, Ints, Ints]:
+    """Executors that ran the validator's own job, passed and were excused, by measuring validator."""
+    own, others, idle = _at_the_instant(world, act, served, rows, rng)
+    passed = rng.binomial(idle, act.real_pass)
+    if act.claimed_pass.any():
+        passed = passed + rng.binomial(act.claimed, act.claimed_pass, idle.shape)
+    excused = _excused(world, act, others, rng)
+    if world.rules.presence_counts:
+        passed = np.floor(passed * act.present).astype(np.int64)
+        excused = np.floor(excused * act.present).astype(np.int64)
+    return own, np.asarray(passed), excused
 
 
 def _organic(world: World, act: Act, rng: np.random.Generator) -> tuple[Floats, Ints]:
@@ -126,11 +136,11 @@ def _organic(world: World, act: Act, rng: np.random.Generator) -> tuple[Floats, 
 
 
 def _at_the_instant(
-    world: World, act: Act, served: Floats, rng: np.random.Generator
+    world: World, act: Act, served: Floats, rows: Ints, rng: np.random.Generator
 ) -> tuple[Ints, Ints, Ints]:
     """Executors with the validator's own job, with another's, and idle, when its batch fires."""
-    there = act.real * act.in_seat
-    own = rng.binomial(there, served * world.stakes[:, None])
+    there = act.real * act.in_seat[rows]
+    own = rng.binomial(there, served * world.stakes[rows, None])
     others = rng.binomial(there - own, np.broadcast_to(served, own.shape))
     return own, others, there - own - others
 
@@ -149,15 +159,15 @@ def _excused(world: World, act: Act, others: Ints, rng: np.random.Generator) -> 
     return np.asarray(real + np.minimum(act.colluding, np.maximum(bound - busy, 0)).astype(np.int64))
 
 
+def _of_all(values: Ints, rows: Ints, otherwise: int) -> Ints:
+    """Rows of those that measured among those of all validators."""
+    whole = np.full((VALIDATORS, MINERS), otherwise, dtype=np.int64)
+    whole[rows] = values
+    return whole
+
+
 def _by_coldkey(values: Ints) -> Ints:
-    return np.asarray(values.reshape(VALIDATORS, COLDKEYS, -1).sum(axis=2))
-
-
-def _remembered(past: Ints, now: Ints, measures: Flags) -> Ints:
-    """The proven executors of the last batches; those of a validator without one stay."""
-    newest = np.roll(past, 1, axis=0)
-    newest[0] = _by_coldkey(now)
-    return np.where(measures[None, :, None], newest, past)
+    return np.asarray(values.reshape(len(values), COLDKEYS, -1).sum(axis=2))
 
 
 def _bounded(excused: Ints, room: Ints) -> Ints:

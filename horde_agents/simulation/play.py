@@ -10,7 +10,7 @@ import numpy as np
 from horde_agents.scoring.cycles import DEFAULT_LENGTH_BLOCKS as LENGTH_BLOCKS
 from horde_agents.scoring.cycles import Cycle, seats
 from horde_agents.simulation.acts import Act, honest_act, nothing_seen, observe
-from horde_agents.simulation.scores import weights_u16
+from horde_agents.simulation.scores import points_of, weights_u16
 from horde_agents.simulation.strategies import HONEST, Strategy
 from horde_agents.simulation.world import (
     COLDKEYS,
@@ -24,7 +24,7 @@ from horde_agents.simulation.world import (
     placed,
     world,
 )
-from horde_agents.simulation.yuma import consensus, epoch
+from horde_agents.simulation.yuma import epoch
 
 EPOCHS_PER_CYCLE: Final = 2
 #: Of all emission 41 % go to miners and as much to validators: the same to each.
@@ -97,13 +97,7 @@ class _Run:
         for _ in range(EPOCHS_PER_CYCLE):
             self._pay()
         self.seen = observe(self.world, act, self._seated(cycle), self.seen, self.rng)
-        fresh = weights_u16(
-            self.seen.facts,
-            self.world.stakes,
-            self.world.coldkeys,
-            self.world.classes,
-            self.world.configuration,
-        )
+        fresh = weights_u16(self._points(), self.world.classes, self.world.configuration)
         has_some = fresh.any(axis=1)
         self.weights[has_some] = fresh[has_some]
         self._sell(act)
@@ -123,12 +117,15 @@ class _Run:
         self.bonds = paid.bonds
         self.incentive += paid.incentive
         self.dividends += paid.dividends
-        self.shown = consensus(weights, self.world.stakes)
+        self.shown = paid.consensus
+
+    def _points(self) -> Floats:
+        world_ = self.world
+        return points_of(self.seen.facts, world_.stakes, world_.coldkeys, world_.configuration)
 
     def _seated(self, cycle: int) -> Ints:
-        stakes = {
-            str(index): int(share * TOTAL_STAKE_TAO * _RAO) for index, share in enumerate(self.world.stakes)
-        }
+        rao = (self.world.stakes * TOTAL_STAKE_TAO * _RAO).astype(np.int64).tolist()
+        stakes = {str(index): stake_rao for index, stake_rao in enumerate(rao) if stake_rao}
         first_block = cycle * LENGTH_BLOCKS
         block_hash = sha256(b"%d" % first_block).hexdigest()
         order = seats(stakes, block_hash, Cycle(cycle, first_block, LENGTH_BLOCKS))

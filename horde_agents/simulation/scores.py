@@ -29,13 +29,14 @@ class Facts:
     previous_counts: Ints
 
 
-def weights_u16(
-    facts: Facts, stakes: Floats, coldkeys: Ints, classes: Ints, configuration: Configuration
-) -> Ints:
+def points_of(facts: Facts, stakes: Floats, coldkeys: Ints, configuration: Configuration) -> Floats:
+    """Each miner's points at each validator, with the bonus."""
+    whole = facts.passed + facts.excused + _organic(facts, stakes, configuration)
+    return np.asarray(whole * _bonus(facts, coldkeys, configuration))
+
+
+def weights_u16(points: Floats, classes: Ints, configuration: Configuration) -> Ints:
     """Each validator's weights; a row is all 0 where it found nothing."""
-    points = (facts.passed + facts.excused + _organic(facts, stakes, configuration)) * _bonus(
-        facts, coldkeys, configuration
-    )
     return _upscaled(_shares(points, classes, configuration))
 
 

@@ -24,6 +24,8 @@ COLDKEYS: Final = MINERS // UIDS_PER_COLDKEY
 #: Coldkeys, and validators, that belong to the coalition: every eighth and every fourth.
 _EVERY_COLDKEY: Final = 8
 _EVERY_VALIDATOR: Final = 4
+#: Validators that hold the coalition's stake unless it is split.
+_UNSPLIT: Final = 4
 #: Executors of the three UIDs of a dancing coldkey: which UID has which part turns each cycle.
 PLACEMENT: Final = (0.5, 0.3, 0.2)
 CLASSES: Final = tuple(sorted(CATALOGUE))[:3]
@@ -81,6 +83,10 @@ class Rules:
     proven_batches: int = 0
     pays_compared_time: bool = False
     presence_counts: bool = False
+
+
+#: All that docs/economics.md proposes.
+PROPOSED: Final = Rules(proven_batches=12, pays_compared_time=True, presence_counts=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +160,10 @@ def placed(world_: World, cycle: int, dances: Flags) -> Ints:
 
 
 def _stakes(rng: np.random.Generator, is_ours: Flags, coalition: float, is_split: bool) -> Floats:
-    """Shares of all stake: a few have much, as on the chain; a coalition in one part, or in equal ones."""
-    ranks = rng.permutation(VALIDATORS) + 1
-    stakes = 1.0 / ranks
-    if is_split:
-        stakes[is_ours] = 1.0
+    """Shares of all stake: a few have much, as on the chain; a coalition's is at four, or split."""
+    stakes = 1.0 / (rng.permutation(VALIDATORS) + 1)
+    stakes[is_ours] = 1.0 if is_split else 0.0
+    stakes[np.flatnonzero(is_ours)[:_UNSPLIT]] = 1.0
     for mask, share in ((is_ours, coalition), (~is_ours, 1 - coalition)):
         stakes[mask] *= share / stakes[mask].sum()
     return np.asarray(stakes)

@@ -23,18 +23,20 @@ class Epoch:
     incentive: Floats
     dividends: Floats
     bonds: Floats
+    consensus: Floats
 
 
 def epoch(weights: Floats, stakes: Floats, bonds: Floats) -> Epoch:
     """Pay for weights (rows of validators) with these stakes, which sum to 1, and the bonds until now."""
     weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
-    clipped = np.minimum(weights, consensus(weights, stakes))
+    agreed = consensus(weights, stakes)
+    clipped = np.minimum(weights, agreed)
     ranks = stakes @ clipped
     incentive = ranks / max(ranks.sum(), 1e-300)
     fresh = _columns(clipped * stakes[:, None])
     bonds = _columns(BONDS_ALPHA * fresh + (1 - BONDS_ALPHA) * bonds)
     dividends = bonds @ incentive
-    return Epoch(incentive, dividends / max(dividends.sum(), 1e-300), bonds)
+    return Epoch(incentive, dividends / max(dividends.sum(), 1e-300), bonds, agreed)
 
 
 def consensus(weights: Floats, stakes: Floats) -> Floats:
