@@ -29,12 +29,12 @@ class Shares:
 class Use:
     """What one validator used at a miner: slot time in the window, running jobs up to now included.
 
-    ``running`` are its jobs now; ``is_waiting`` if it asked lately and has not got a slot.
+    ``running`` are its jobs now; ``waiting`` are slots that it asked for lately and has not got.
     """
 
     slot_us: int = 0
     running: int = 0
-    is_waiting: bool = False
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class Capacity:
 class Decision:
     """Take or decline, with the numbers that anyone can check.
 
-    ``used_us`` and ``entitled_us`` are slot time in the window; ``ahead`` are waiting validators that come
-    first, for ``free`` slots.
+    ``used_us`` and ``entitled_us`` are slot time in the window; ``ahead`` are slots that others, who come
+    first, wait for, with ``free`` ones to have.
     """
 
     takes: bool
@@ -98,7 +98,11 @@ def may_take(hotkey: str, uses: Mapping[str, Use], shares: Shares, capacity: Cap
     elif _claims(hotkey, uses, shares, capacity):
         takes, why = True, "within its share"
     else:
-        ahead = sum(_is_ahead(other, hotkey, uses, shares, capacity) for other in uses if other != hotkey)
+        ahead = sum(
+            use.waiting
+            for other, use in uses.items()
+            if use.waiting and other != hotkey and _is_ahead(other, hotkey, uses, shares, capacity)
+        )
         takes = ahead < capacity.free
         why = "above its share, lent" if takes else "above its share, and others wait"
     return Decision(takes, why, used_us, entitled_us, ahead, capacity.free)
@@ -132,7 +136,7 @@ def _claims(hotkey: str, uses: Mapping[str, Use], shares: Shares, capacity: Capa
 
 
 def _is_ahead(other: str, hotkey: str, uses: Mapping[str, Use], shares: Shares, capacity: Capacity) -> bool:
-    if not uses[other].is_waiting or not shares.staked.get(other):
+    if not shares.staked.get(other):
         return False
     if _claims(other, uses, shares, capacity):
         return True

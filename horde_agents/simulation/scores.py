@@ -58,9 +58,9 @@ def _bonus(facts: Facts, coldkeys: Ints, configuration: Configuration) -> Floats
     slots = np.maximum(_by_coldkey(now, coldkeys), _by_coldkey(before, coldkeys))
     moved = np.minimum(arrived, left)
     share = Fraction(configuration.dancing_share)
-    enough = (moved > 0) & (moved * share.denominator >= share.numerator * slots)
-    danced = enough & np.asarray(measured)[:, None]
-    return np.where(danced, float(Fraction(configuration.dancing_bonus)), 1.0)[:, coldkeys]
+    is_enough = moved * share.denominator >= share.numerator * slots
+    danced = (moved > 0) & is_enough & np.asarray(measured)[:, None]
+    return np.asarray(np.where(danced, float(Fraction(configuration.dancing_bonus)), 1.0)[:, coldkeys])
 
 
 def _by_coldkey(values: Ints, coldkeys: Ints) -> Ints:

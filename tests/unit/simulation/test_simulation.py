@@ -17,7 +17,7 @@ from horde_agents.simulation.play import play
 from horde_agents.simulation.report import Row, compared, largest_honest_loss, picture, table
 from horde_agents.simulation.scores import Facts, points_of, weights_u16
 from horde_agents.simulation.strategies import STRATEGIES, UnknownStrategy, strategy_named
-from horde_agents.simulation.world import BLOCK_US, CLASSES, PROPOSED, Setting, World, placed, world
+from horde_agents.simulation.world import BLOCK_US, CLASSES, PROPOSED, Ints, Setting, World, placed, world
 from horde_agents.simulation.yuma import consensus, epoch
 
 ROOT = Path(__file__).parents[3]
@@ -72,7 +72,9 @@ def _inputs(facts: Facts, row: int, world_: World) -> Inputs:
     )
 
 
-def _counts(counts, batch: str, block: int, miners: list[str], names: list[str]) -> tuple[BatchCount, ...]:
+def _counts(
+    counts: Ints, batch: str, block: int, miners: list[str], names: list[str]
+) -> tuple[BatchCount, ...]:
     return tuple(
         BatchCount(batch, block, name, names[m], int(counts[m]))
         for m, name in enumerate(miners)
