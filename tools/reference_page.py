@@ -47,6 +47,7 @@ Printed from the code: `python -m tools.reference_page docs/operate/reference.md
 | 1 | `horde job run` | the job failed: the user's image, data, command or limits |
 | 1 | `horde doctor`, `horde validator run-job` | something is wrong; the output says what |
 | 1 | `horde score replay` | the score does not come out the same |
+| 1 | `horde receipts verify` | a receipt does not hold, or there is none |
 | 2 | all | wrong arguments or settings, no answer, or refused; one sentence says which |
 | 3 | `horde job run` | the job was rejected: no miner would or could take it |
 | 4 | `horde job run` | the horde failed |

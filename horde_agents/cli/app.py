@@ -14,6 +14,7 @@ from horde_agents.cli import (
     jobs,
     placement,
     pool,
+    receipts,
     score,
     simulate,
 )
@@ -33,6 +34,7 @@ app.add_typer(placement.app, name="placement")
 app.add_typer(pool.app, name="pool")
 app.add_typer(score.app, name="score")
 app.add_typer(config.app, name="config")
+app.add_typer(receipts.app, name="receipts")
 app.add_typer(devchain.app, name="devchain")
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
@@ -68,13 +70,15 @@ def _mendable() -> tuple[type[Exception], ...]:
     from horde_agents.placement.orders import OrderRefused
     from horde_agents.protocol.signed_configuration import ConfigurationRefused
     from horde_agents.protocol.signing import WalletUnreadable
+    from horde_agents.receipts.evidence import BundleWrong
     from horde_agents.runtime.settings import SettingsWrong
     from horde_agents.scoring.inputs import InputsWrong
     from horde_agents.scoring.result import ResultWrong
     from horde_agents.scoring.tally import UnknownOutcome
     from horde_agents.store.engine import StoreUnusable
 
+    evidence = (receipts.EvidenceMissing, BundleWrong)
     ours = (ConfigurationRefused, demo.DemoFailed, devchain.DevchainRefused, OrderRefused)
     outside = (CoordinationAway, CoordinationDenied, FacilitatorFault, ChainFault, ValidatorApiFault)
     scores = (score.ScoreMissing, InputsWrong, ResultWrong, UnknownOutcome)
-    return (SettingsWrong, StoreUnusable, WalletUnreadable, ClassesWrong, *outside, *scores, *ours)
+    return (SettingsWrong, StoreUnusable, WalletUnreadable, ClassesWrong, *outside, *scores, *evidence, *ours)

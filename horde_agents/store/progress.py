@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.receipts.ledger import ProgressReceipt
 from horde_agents.receipts.payloads import payload_object, read_progress
-from horde_agents.store.tables import progress_receipts
+from horde_agents.store.tables import progress_receipts, verdicts
 
 #: The first receipt of a sequence number wins.
 _ADD: Final[Mapping[str, Any]] = {
@@ -90,6 +90,22 @@ async def unacknowledged(
         & progress_receipts.c.acknowledged_at.is_(None)
         & (progress_receipts.c.stored_at >= after)
     )
+    query = select(progress_receipts).where(wanted).order_by(progress_receipts.c.id)
+    return [_receipt(row) for row in await connection.execute(query)]
+
+
+async def signed_by_both(
+    connection: AsyncConnection, validator_hotkey: str, since: datetime, cycle: int | None = None
+) -> list[ProgressReceipt]:
+    """As ``receipts.signed_by_both``."""
+    wanted = (
+        (progress_receipts.c.validator_hotkey == validator_hotkey)
+        & progress_receipts.c.miner_signature.is_not(None)
+        & (progress_receipts.c.stored_at >= since)
+    )
+    if cycle is not None:
+        ended = select(verdicts.c.attempt_uuid).where(verdicts.c.cycle == cycle)
+        wanted &= progress_receipts.c.job_uuid.in_(ended)
     query = select(progress_receipts).where(wanted).order_by(progress_receipts.c.id)
     return [_receipt(row) for row in await connection.execute(query)]
 

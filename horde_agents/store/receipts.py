@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.receipts.ledger import Receipt
 from horde_agents.receipts.payloads import Payload, ReceiptType, payload_object, read_payload
-from horde_agents.store.tables import receipts
+from horde_agents.store.tables import receipts, verdicts
 
 _MOST_OF_VALIDATORS: Final = 5000
 
@@ -146,15 +146,19 @@ async def of_others_since(
 
 
 async def signed_by_both(
-    connection: AsyncConnection, validator_hotkey: str, since: datetime, until: datetime
+    connection: AsyncConnection, validator_hotkey: str, since: datetime, cycle: int | None = None
 ) -> list[Receipt]:
-    """A validator's receipts of a span of time that its miners have countersigned, in stored order."""
+    """A validator's receipts stored since then that its miners have countersigned, in stored order.
+
+    With ``cycle``, those of the attempts that ended in it.
+    """
     wanted = (
         (receipts.c.validator_hotkey == validator_hotkey)
         & receipts.c.miner_signature.is_not(None)
         & (receipts.c.stored_at >= since)
-        & (receipts.c.stored_at < until)
     )
+    if cycle is not None:
+        wanted &= receipts.c.job_uuid.in_(select(verdicts.c.attempt_uuid).where(verdicts.c.cycle == cycle))
     query = select(receipts).where(wanted).order_by(receipts.c.id)
     return [_receipt(row) for row in await connection.execute(query)]
 

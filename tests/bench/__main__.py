@@ -14,6 +14,7 @@ from tests.bench.cluster import cluster_figures
 from tests.bench.dance import dance_figures
 from tests.bench.figures import Figure
 from tests.bench.jobs import job_figures
+from tests.bench.receipts import receipt_figures
 from tests.bench.routing import routing_figures
 from tests.bench.scoring import scoring_figures
 from tests.bench.store_writes import store_figures
@@ -43,6 +44,7 @@ MEASURES: Final[dict[str, Callable[[], list[Figure]]]] = {
     "submissions": submission_figures,
     "jobs": job_figures,
     "routing": routing_figures,
+    "receipts": receipt_figures,
     "demo": demo_figures,
     "cluster": cluster_figures,
     "dance": dance_figures,
