@@ -37,8 +37,8 @@ class Reader:
     verify: Verify
     is_validator: bool = False
 
-    def receipt(self, line: bytes, now: datetime) -> Receipt:
-        """A line of the wire's pages.
+    def receipt(self, line: bytes, now: datetime) -> tuple[Receipt, bytes]:
+        """A line of the wire's pages, and the text that is signed.
 
         Raises:
             LineRefused: not a receipt, or not to be believed.
@@ -50,12 +50,11 @@ class Reader:
             raise LineRefused("malformed") from error
         self._check(payload, now)
         text = signed_text(payload)
-        return Receipt(
-            payload, self._validators(value, payload.validator_hotkey, text), self._miners(value, text)
-        )
+        signature = self._validators(value, payload.validator_hotkey, text)
+        return Receipt(payload, signature, self._miners(value, text)), text
 
-    def progress(self, line: bytes, now: datetime) -> ProgressReceipt:
-        """A line of the pages of progress receipts.
+    def progress(self, line: bytes, now: datetime) -> tuple[ProgressReceipt, bytes]:
+        """A line of the pages of progress receipts, and the text that is signed.
 
         Raises:
             LineRefused: not a progress receipt, or not to be believed.
@@ -68,7 +67,7 @@ class Reader:
         self._check(payload, now)
         text = signed_text(payload)
         signature = self._validators(value, payload.validator_hotkey, text)
-        return ProgressReceipt(payload, signature, self._miners(value, text))
+        return ProgressReceipt(payload, signature, self._miners(value, text)), text
 
     def _check(self, payload: Payload | Any, now: datetime) -> None:  # noqa: ANN401  (any statement)
         issuer = payload.validator_hotkey

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.receipts.ledger import ProgressReceipt
-from horde_agents.receipts.payloads import payload_object, read_progress
+from horde_agents.receipts.payloads import read_progress, signed_text
 from horde_agents.store.tables import progress_receipts, verdicts
 
 #: The first receipt of a sequence number wins.
@@ -48,10 +48,14 @@ async def file(
     await connection.execute(_ADD[connection.dialect.name], columns(receipt, at, page))
 
 
-async def import_all(connection: AsyncConnection, found: Sequence[ProgressReceipt], at: datetime) -> None:
+async def import_all(
+    connection: AsyncConnection, found: Sequence[ProgressReceipt], at: datetime, texts: Sequence[str] = ()
+) -> None:
     """Store receipts of peers' pages; an own one, stored when it was signed, gets the miner's signature."""
     if found:
-        await connection.execute(_IMPORT[connection.dialect.name], [columns(each, at) for each in found])
+        known = texts or [signed_text(each.payload).decode() for each in found]
+        rows = [columns(each, at, text=text) for each, text in zip(found, known, strict=True)]
+        await connection.execute(_IMPORT[connection.dialect.name], rows)
 
 
 async def of_job(connection: AsyncConnection, job_uuid: str) -> list[ProgressReceipt]:
@@ -117,7 +121,9 @@ async def evict(connection: AsyncConnection, before: datetime, most: int) -> int
     return gone.rowcount
 
 
-def columns(receipt: ProgressReceipt, at: datetime, page: int | None = None) -> dict[str, Any]:
+def columns(
+    receipt: ProgressReceipt, at: datetime, page: int | None = None, text: str = ""
+) -> dict[str, Any]:
     """The row of a receipt."""
     payload = receipt.payload
     return {
@@ -125,7 +131,7 @@ def columns(receipt: ProgressReceipt, at: datetime, page: int | None = None) -> 
         "sequence": payload.sequence,
         "validator_hotkey": payload.validator_hotkey,
         "miner_hotkey": payload.miner_hotkey,
-        "payload_json": json.dumps(payload_object(payload)),
+        "payload_json": text or signed_text(payload).decode(),
         "validator_signature": receipt.validator_signature,
         "miner_signature": receipt.miner_signature,
         "page": page,

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.receipts.ledger import Receipt
-from horde_agents.receipts.payloads import Payload, ReceiptType, payload_object, read_payload
+from horde_agents.receipts.payloads import Payload, ReceiptType, read_payload, signed_text
 from horde_agents.store.tables import receipts, verdicts
 
 _MOST_OF_VALIDATORS: Final = 5000
@@ -120,13 +120,17 @@ async def unacknowledged(
     ]
 
 
-async def import_all(connection: AsyncConnection, found: Sequence[Receipt], at: datetime) -> None:
+async def import_all(
+    connection: AsyncConnection, found: Sequence[Receipt], at: datetime, texts: Sequence[str] = ()
+) -> None:
     """Store receipts of peers' pages; the first of its kind wins.
 
     An own receipt, stored when it was signed, gets the miner's signature, which makes it evidence.
     """
     if found:
-        await connection.execute(_IMPORT[connection.dialect.name], [_columns(each, at) for each in found])
+        known = texts or [signed_text(each.payload).decode() for each in found]
+        rows = [_columns(each, at, text=text) for each, text in zip(found, known, strict=True)]
+        await connection.execute(_IMPORT[connection.dialect.name], rows)
 
 
 async def finished_since(connection: AsyncConnection, at: datetime) -> list[tuple[str, str]]:
@@ -169,14 +173,14 @@ async def evict(connection: AsyncConnection, before: datetime, most: int) -> int
     return (await connection.execute(delete(receipts).where(receipts.c.id.in_(old)))).rowcount
 
 
-def _columns(receipt: Receipt, at: datetime, page: int | None = None) -> dict[str, Any]:
+def _columns(receipt: Receipt, at: datetime, page: int | None = None, text: str = "") -> dict[str, Any]:
     payload = receipt.payload
     return {
         "job_uuid": payload.job_uuid,
         "receipt_type": payload.receipt_type.value,
         "validator_hotkey": payload.validator_hotkey,
         "miner_hotkey": payload.miner_hotkey,
-        "payload_json": json.dumps(payload_object(payload)),
+        "payload_json": text or signed_text(payload).decode(),
         "validator_signature": receipt.validator_signature,
         "miner_signature": receipt.miner_signature,
         "page": page,

@@ -1,4 +1,4 @@
-"""Receipts read from a page, verified and stored a second, against the verification of their signatures alone.
+"""Receipts verified and stored a second, against the verification of their signatures alone.
 
     python -m tests.bench receipts
 
@@ -23,10 +23,10 @@ from horde_agents.store.engine import Store, open_store
 from tests.bench.figures import Figure
 from tests.fixtures.receipt_lines import accepted, finished, line, started
 
-_ROUNDS: Final = 3
+_ROUNDS: Final = 5
 _JOBS: Final = 700
 _AT_ONCE: Final = 256
-_STORE_AT_ONCE: Final = 1024
+_STORE_AT_ONCE: Final = 512
 _MINER: Final = KeypairSigner.from_uri("//BenchMiner")
 _VALIDATOR: Final = KeypairSigner.from_uri("//BenchValidator")
 
@@ -69,13 +69,15 @@ def _verified_alone(lines: Sequence[bytes]) -> float:
 async def _verified_and_stored(lines: Sequence[bytes], url: str) -> float:
     async with open_store(url) as store, checking() as checker:
         await checker.check(Question(_MINER.hotkey, frozenset(), lines[:1]), now())  # starts the process
+        parts = [lines[at : at + _STORE_AT_ONCE] for at in range(0, len(lines), _STORE_AT_ONCE)]
         start_s = perf_counter()
-        for at in range(0, len(lines), _STORE_AT_ONCE):
-            await _page_part(store, checker, lines[at : at + _STORE_AT_ONCE], at)
+        async with asyncio.TaskGroup() as group:  # as many peers, read at one time
+            for number, part in enumerate(parts):
+                group.create_task(_page_part(store, checker, part, number))
         return len(lines) / (perf_counter() - start_s)
 
 
-async def _page_part(store: Store, checker: Checker, lines: Sequence[bytes], cursor: int) -> None:
+async def _page_part(store: Store, checker: Checker, lines: Sequence[bytes], page: int) -> None:
     found: list[Checked] = []
     for at in range(0, len(lines), _AT_ONCE):
         question = Question(_MINER.hotkey, frozenset(), lines[at : at + _AT_ONCE])
@@ -84,7 +86,7 @@ async def _page_part(store: Store, checker: Checker, lines: Sequence[bytes], cur
 
     async def unit(connection: AsyncConnection) -> None:
         for each in found:
-            await receipts.import_all(connection, each.receipts, now())
-        await page_cursors.move(connection, _MINER.hotkey, 1, cursor + 1, now())
+            await receipts.import_all(connection, each.receipts, now(), each.texts)
+        await page_cursors.move(connection, _MINER.hotkey, page, 1, now())
 
     await store.writer.run(unit)

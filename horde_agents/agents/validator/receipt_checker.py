@@ -20,7 +20,7 @@ from typing import Any, Final
 from horde_agents.protocol.signing import from_hex, verify
 from horde_agents.receipts.ledger import ProgressReceipt, Receipt
 from horde_agents.receipts.page_lines import LineRefused, Reader
-from horde_agents.receipts.payloads import payload_object, read_payload, read_progress
+from horde_agents.receipts.payloads import read_payload, read_progress
 
 #: Bytes of one answer at most: those of a page's fetch, with room for escapes.
 _ANSWER_BYTES: Final = 32 * 1024 * 1024
@@ -45,10 +45,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What is believed, in the page's order, and how many lines are not, by reason."""
+    """What is believed, in the page's order, with its canonical ``texts``; and what is not, by reason."""
 
     receipts: Sequence[Receipt] = ()
     progress: Sequence[ProgressReceipt] = ()
+    texts: Sequence[str] = ()
     refused: Counter[str] = field(default_factory=Counter)
 
 
@@ -120,20 +121,25 @@ def checked(question: Question, now: datetime) -> Checked:
     reader = Reader(question.peer_hotkey, question.known, _verify, question.is_validator)
     refused: Counter[str] = Counter()
     if question.is_progress:
-        return Checked(progress=_each(reader.progress, question.lines, now, refused), refused=refused)
-    return Checked(_each(reader.receipt, question.lines, now, refused), refused=refused)
+        proofs, texts = _each(reader.progress, question.lines, now, refused)
+        return Checked(progress=proofs, texts=texts, refused=refused)
+    found, texts = _each(reader.receipt, question.lines, now, refused)
+    return Checked(found, texts=texts, refused=refused)
 
 
 def _each(
     read: Callable[[bytes, datetime], Any], lines: Sequence[bytes], now: datetime, refused: Counter[str]
-) -> list[Any]:
-    believed = []
+) -> tuple[list[Any], list[str]]:
+    believed, texts = [], []
     for line in lines:
         try:
-            believed.append(read(line, now))
+            receipt, text = read(line, now)
         except LineRefused as error:
             refused[str(error)] += 1
-    return believed
+            continue
+        believed.append(receipt)
+        texts.append(text.decode())
+    return believed, texts
 
 
 def _verify(hotkey: str, text: bytes, signature: str) -> bool:
@@ -163,22 +169,21 @@ def _answered(text: bytes) -> bytes:
     )
     found = checked(question, datetime.fromisoformat(value["now"]))
     believed: list[Receipt | ProgressReceipt] = [*found.receipts, *found.progress]
-    rows = [
-        [payload_object(each.payload), each.validator_signature, each.miner_signature] for each in believed
-    ]
+    signed = zip(believed, found.texts, strict=True)
+    rows = [[text, it.validator_signature, it.miner_signature] for it, text in signed]
     answer = {"rows": rows, "progress": question.is_progress, "refused": found.refused}
     return json.dumps(answer).encode() + b"\n"
 
 
 def _read_answer(text: bytes) -> Checked:
     value = json.loads(text)
-    refused = Counter(value["refused"])
+    refused, rows = Counter(value["refused"]), value["rows"]
+    texts = [row[0] for row in rows]
     if value["progress"]:
-        return Checked(
-            progress=[ProgressReceipt(read_progress(row[0]), row[1], row[2]) for row in value["rows"]],
-            refused=refused,
-        )
-    return Checked([Receipt(read_payload(row[0]), row[1], row[2]) for row in value["rows"]], refused=refused)
+        proofs = [ProgressReceipt(read_progress(json.loads(row[0])), row[1], row[2]) for row in rows]
+        return Checked(progress=proofs, texts=texts, refused=refused)
+    found = [Receipt(read_payload(json.loads(row[0])), row[1], row[2]) for row in rows]
+    return Checked(found, texts=texts, refused=refused)
 
 
 def main() -> None:

@@ -149,8 +149,10 @@ class ReceiptSync:
 
         async def unit(connection: AsyncConnection) -> None:
             for checked in found:
-                await receipts.import_all(connection, checked.receipts, at)
-                await progress.import_all(connection, checked.progress, at)
+                if checked.receipts:
+                    await receipts.import_all(connection, checked.receipts, at, checked.texts)
+                if checked.progress:
+                    await progress.import_all(connection, checked.progress, at, checked.texts)
             await page_cursors.move(connection, name, page, cursor, at)
 
         await self.parts.store.writer.run(unit)
