@@ -24,11 +24,12 @@ from horde_agents.protocol.signed_configuration import (
 )
 from horde_agents.protocol.signing import KeypairSigner, to_hex
 from horde_agents.protocol.validator_miner import SignedReceipt
-from horde_agents.receipts.payloads import JobStarted, signed_text
+from horde_agents.receipts.payloads import JobStarted, Statement, signed_text
 from horde_agents.runtime.clock import now
 from horde_agents.scoring.canonical import canonical_json
 from horde_agents.scoring.configuration import Configuration
 from horde_agents.store.engine import Store, open_store
+from tests.fixtures.receipt_lines import accepted, progress
 from tests.fixtures.validator import Stage
 from tests.fixtures.waiting import eventually
 from tests.fixtures.web_server import serving
@@ -216,16 +217,22 @@ async def test_the_stake_of_an_excuses_signer_follows_the_knob(stage: Stage) -> 
     parts.directory.replace([], {_STRANGER.hotkey: 60_000 * 10**9})
     offer = _started("offered", stage.signer, now())
     receipt = _started("busy", _STRANGER, now() - timedelta(seconds=2))
-    shown = SignedReceipt(
-        payload=json.loads(signed_text(receipt)),
-        validator_signature=to_hex(_STRANGER.sign(signed_text(receipt))),
-    )
+    shown = [_signed_by_both(each) for each in (receipt, accepted(receipt), progress(receipt))]
     offered = {offer.miner_hotkey: {offer.executor_class: 1}}
     excusing = [
         Excusing(parts, offered, Configuration(**knobs).excuse_minimum_stake_tao)
         for knobs in ({}, {"excuse_minimum_stake_tao": 60_001})
     ]
-    assert [each.excuse(offer, [shown]) for each in excusing] == [receipt.job_uuid, ""]
+    assert [each.excuse(offer, shown) for each in excusing] == [receipt.job_uuid, ""]
+
+
+def _signed_by_both(payload: Statement) -> SignedReceipt:
+    text = signed_text(payload)
+    return SignedReceipt(
+        payload=json.loads(text),
+        validator_signature=to_hex(_STRANGER.sign(text)),
+        miner_signature=to_hex(KeypairSigner.from_uri("//miner").sign(text)),
+    )
 
 
 def _started(name: str, signer: KeypairSigner, at: datetime) -> JobStarted:
