@@ -9,7 +9,7 @@ import pytest
 
 from horde_agents.scoring.configuration import Configuration
 from horde_agents.scoring.cycles import DEFAULT_LENGTH_BLOCKS
-from horde_agents.scoring.facts import BatchCount, BatchWork, MinerWork, NeuronFact, Outcome, UserWork
+from horde_agents.scoring.facts import BatchCount, BatchWork, MinerWork, NeuronFact, OrganicWork, Outcome
 from horde_agents.scoring.inputs import Inputs
 from horde_agents.scoring.weights import score
 from horde_agents.simulation.acts import honest_act, nothing_seen, observe
@@ -60,9 +60,7 @@ def _inputs(facts: Facts, row: int, world_: World) -> Inputs:
                         },
                     ),
                 ),
-                (UserWork("user", {Outcome.PASSED: 1}, int(facts.organic_us[row, m]), 0),)
-                if facts.organic_us[row, m]
-                else (),
+                _organic(int(facts.organic_us[row, m])),
             )
             for m, name in enumerate(miners)
         ),
@@ -70,6 +68,15 @@ def _inputs(facts: Facts, row: int, world_: World) -> Inputs:
         previous_counts=_counts(facts.previous_counts[row], "b1", 100, miners, names),
         verdicts_sha256="",
     )
+
+
+def _organic(us: int) -> OrganicWork:
+    """One user's time; little of it is topped up to a point."""
+    if not us:
+        return OrganicWork({}, 0, 0, 0)
+    if us < Configuration().organic_s_per_point * 1_000_000:
+        return OrganicWork({Outcome.PASSED: 1}, 1, 0, 0)
+    return OrganicWork({Outcome.PASSED: 1}, 0, 1, us)
 
 
 def _counts(
