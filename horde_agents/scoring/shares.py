@@ -39,11 +39,12 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """A miner's slots of one class, all and free, and the window that use is counted in."""
+    """A miner's slots of one class, all and free, the window that use is counted in, and its longest job."""
 
     slots: int
     free: int
     window_us: int
+    job_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,9 @@ def may_take(hotkey: str, uses: Mapping[str, Use], shares: Shares, capacity: Cap
     """Whether a validator that asks for a slot gets one.
 
     Within its share it does. Above, it is lent what no waiting validator claims: of those that have all
-    had their share, whoever used the least for its stake comes first. So idle slots are lent at once, and
-    are claimed back one by one, as jobs end.
+    had their share, whoever will have used the least for its stake, with one more job, comes first: without
+    that job, many small ones would each run over by a part of one. So idle slots are lent at once, and are
+    claimed back one by one, as jobs end.
     """
     used_us, entitled_us = _used_us(hotkey, uses), _entitled_us(hotkey, shares, capacity)
     ahead = 0
@@ -141,7 +143,10 @@ def _is_ahead(other: str, hotkey: str, uses: Mapping[str, Use], shares: Shares, 
     if _claims(other, uses, shares, capacity):
         return True
     mine, its = shares.staked.get(hotkey, Fraction(0)), shares.staked[other]
-    return _used_us(other, uses) * mine < _used_us(hotkey, uses) * its or not mine
+    if not mine:
+        return True
+    then_us, its_then_us = _used_us(hotkey, uses) + capacity.job_us, _used_us(other, uses) + capacity.job_us
+    return its_then_us * mine < then_us * its
 
 
 def _used_us(hotkey: str, uses: Mapping[str, Use]) -> int:

@@ -51,7 +51,7 @@ def test_stake_laid_partly_into_the_pool_gains_nothing() -> None:
 
 def _decide(asking: str, uses: dict[str, Use], free: int = 1) -> tuple[bool, str]:
     shares = shares_of({"a": 60, "b": 40}, Configuration())
-    decision = may_take(asking, uses, shares, Capacity(10, free, 20 * HOUR_US))
+    decision = may_take(asking, uses, shares, Capacity(10, free, 20 * HOUR_US, HOUR_US))
     return decision.takes, decision.why
 
 
@@ -132,7 +132,12 @@ class _Miner:
         }
 
     def _capacity(self, now: int) -> Capacity:
-        return Capacity(self.slots, self.slots - len(self.running), min(now + 1, self.window) * 300_000_000)
+        return Capacity(
+            self.slots,
+            self.slots - len(self.running),
+            min(now + 1, self.window) * 300_000_000,
+            12 * 300_000_000,
+        )
 
 
 def _run(
@@ -193,5 +198,5 @@ def test_split_stake_uses_no_more() -> None:
 
 
 def test_idle_capacity_is_used_in_full_by_who_wants_it() -> None:
-    miner = _run(MIX, asks={who: 0 for who in MIX if who != "d"})
+    miner = _run(MIX, asks=dict.fromkeys(MIX, 0) | {"d": 20})
     assert miner.part("d") >= 0.95
