@@ -47,6 +47,12 @@ class Configuration(BaseModel):
     dancing_bonus: Exact = Field("1.3", description="Factor for a coldkey whose measured counts moved.")
     dancing_share: Exact = Field("0.2", description="Share of a coldkey's slots that must have moved.")
     excuse_minimum_stake_tao: int = Field(50_000, ge=0, description="Stake of a signer that excuses.")
+    excuse_proven_batches: int = Field(
+        12,
+        ge=0,
+        le=1000,
+        description="An excuse lifts no coldkey above what it proved in so many batches; 0: no such bound.",
+    )
     progress_interval_s: int = Field(60, gt=0, description="Seconds between progress receipts.")
     synthetic_share: Exact = Field("0.05", description="Largest part of slot time for synthetic work.")
     single_challenges_per_cycle: int = Field(2, ge=0, description="Unannounced challenges between batches.")

@@ -73,7 +73,7 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Rules that are proposed and not in the product yet.
+    """Rules against single cheats: the first is the product's, the others are proposed and not in it yet.
 
     ``proven_batches``: an excuse never brings a coldkey above what it had at one instant, passed or running
     an own job, in so many of the validator's last batches; 0: no such bound. ``pays_compared_time``: a job
@@ -81,7 +81,7 @@ class Rules:
     points of a batch count by the part of unannounced challenges that passed.
     """
 
-    proven_batches: int = 0
+    proven_batches: int = 12
     pays_compared_time: bool = False
     presence_counts: bool = False
 

@@ -130,6 +130,13 @@ async def measured(connection: AsyncConnection, cycle: int) -> list[Batch]:
     return [batch for batch in found if batch.purpose is Purpose.BATCH and batch.state is BatchState.ENDED]
 
 
+async def last_measured(connection: AsyncConnection, most: int) -> list[Batch]:
+    """The newest batches that measured whole miners, newest first."""
+    wanted = (batches.c.purpose == Purpose.BATCH.value) & (batches.c.state == BatchState.ENDED.value)
+    query = select(batches).where(wanted).order_by(batches.c.id.desc()).limit(most)
+    return [_batch(row) for row in await connection.execute(query)]
+
+
 async def use_excuse(connection: AsyncConnection, batch_uuid: str, job_uuid: str, miner_hotkey: str) -> bool:
     """Take a receipt as an excuse in a batch; False when it has excused a job of this batch before."""
     same = (excuse_uses.c.batch_uuid == batch_uuid) & (excuse_uses.c.job_uuid == job_uuid)

@@ -9,13 +9,16 @@ from typing import Any
 
 from horde_agents.agents.validator.app import assembled
 from horde_agents.agents.validator.settings import MinerEntry, ValidatorSettings
+from horde_agents.agents.validator.synthetic.runner import new_batch_uuid
 from horde_agents.protocol import job_frames as frames
 from horde_agents.protocol import validator_miner as wire
-from horde_agents.store.batches import BatchState
+from horde_agents.runtime.clock import now
+from horde_agents.store import batches
+from horde_agents.store.batches import Batch, BatchState, Purpose
 from horde_agents.store.verdicts import verify_chain
 from horde_agents.testing.scripted_miner import ScriptedMiner, Talk
 from tests.bench.beside import beside
-from tests.fixtures.batches import CLASS, SYNTHETIC, solve, working
+from tests.fixtures.batches import CLASS, SYNTHETIC, MovedChain, solve, working
 from tests.fixtures.validator import QUICK, Stage
 
 
@@ -90,15 +93,11 @@ async def test_a_batch_that_was_only_offered_is_run_as_planned(stage: Stage) -> 
 async def test_a_batch_whose_instant_has_passed_is_not_run(stage: Stage) -> None:
     miner = await stage.miner(script=solve)
     validator = await stage.start(miner, **SYNTHETIC)
-    async with working(validator.parts) as work:
-        await work.until_state(BatchState.PLANNED)
-        for task in work.tasks:
-            task.cancel()
-        await asyncio.wait(work.tasks)
-        work.chain.number += 15
-        later = work.chain
-    async with working(validator.parts, later) as work:
+    parts, planned = validator.parts, Batch(new_batch_uuid(), 1, Purpose.BATCH, 13, now())
+    await parts.store.writer.run(lambda connection: batches.plan(connection, [planned]))
+    later = MovedChain({parts.signer.hotkey: 10**12}, number=27)
+    async with working(parts, later) as work:
         first, *_ = await work.until_over()
-        assert first.state is BatchState.NOT_RUN
+        assert (first.uuid, first.state) == (planned.uuid, BatchState.NOT_RUN)
         assert "away" in first.details["why"]
-    assert miner.of(frames.V0InitialJobRequest) == []
+        assert list(await work.jobs(first)) == []

@@ -18,6 +18,7 @@ from horde_agents.protocol import validator_miner as wire
 from horde_agents.receipts.payloads import JobStarted, ReceiptType
 from horde_agents.runtime.clock import now
 from horde_agents.scoring.facts import Outcome
+from horde_agents.store import batches
 from horde_agents.store.batches import BatchState, Purpose
 from horde_agents.store.verdicts import verify_chain
 from horde_agents.testing.scripted_miner import Talk
@@ -317,3 +318,14 @@ def _own_job(validator_hotkey: str, miner_hotkey: str) -> JobStarted:
         is_organic=True,
         ttl=600,
     )
+
+
+async def test_a_batch_keeps_what_was_proven_apart_from_what_was_excused(stage: Stage) -> None:
+    miner = await stage.miner(script=solve, manifest={CLASS: 2})
+    validator = await stage.start(miner, **SYNTHETIC)
+    async with working(validator.parts) as work:
+        [batch] = await work.until_over()
+        assert batch.details["proven"] == batch.details["measured"] == {miner.hotkey: {CLASS: 2}}
+    async with validator.parts.store.reading() as connection:
+        assert [known.uuid for known in await batches.last_measured(connection, 12)] == [batch.uuid]
+        assert await batches.last_measured(connection, 0) == []

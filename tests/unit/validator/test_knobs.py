@@ -35,6 +35,7 @@ Reading = Callable[[Configuration], object]
 _ELSEWHERE = {
     "version",  # tests/integration/validator/test_configuration.py
     "excuse_minimum_stake_tao",  # likewise
+    "excuse_proven_batches",  # tests/integration/validator/test_batches.py
     "trusted_validation_share",  # tests/integration/validator/test_cross_validation.py
 }
 

@@ -26,7 +26,8 @@ class Circumstances:
     """What happened around one job.
 
     ``lag_s`` is by how much this validator's own loop was late at most, ``explains_decline`` that an own job
-    keeps the executor that was asked for. ``is_cut_off`` and ``is_store_down`` are the whole batch's.
+    keeps the executor that was asked for, ``is_beyond_proven`` that the coldkey has as many executors there
+    as it has proven lately. ``is_cut_off`` and ``is_store_down`` are the whole batch's.
     """
 
     fired: bool
@@ -36,6 +37,7 @@ class Circumstances:
     most_lag_s: float
     explains_decline: bool = False
     excuse: str = ""
+    is_beyond_proven: bool = False
     is_cut_off: bool = False
     is_store_down: bool = False
 
@@ -112,6 +114,8 @@ def _declined_busy(around: Circumstances) -> Finding:
         return Finding(Outcome.NOT_RUN, OWN_JOB)
     if around.excuse:
         return Finding(Outcome.EXCUSED, around.excuse)
+    if around.is_beyond_proven:
+        return Finding(Outcome.REJECTED_BADLY, "declined as busy beyond the executors that were ever proven")
     return Finding(Outcome.REJECTED_BADLY, "declined as busy, without a receipt that shows it")
 
 

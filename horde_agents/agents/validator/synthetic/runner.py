@@ -30,6 +30,7 @@ from horde_agents.agents.validator.synthetic.judge import (
     is_store_down,
 )
 from horde_agents.agents.validator.synthetic.kinds import Finding, JobReport, SyntheticKind, Task
+from horde_agents.agents.validator.synthetic.proven import DETAIL, Proven
 from horde_agents.jobs.events import Finished, JobEvent
 from horde_agents.jobs.faults import HordeFaultReason
 from horde_agents.jobs.lifecycle import Job
@@ -88,7 +89,7 @@ class BatchRun:
 
     ``offered`` are executors by class, by miner, that could be tested, ``own_jobs`` the executors there that
     run jobs of this validator's own, which are not asked and count as there. ``share`` is the part of
-    ``offered`` that is tested.
+    ``offered`` that is tested; ``proven`` bounds what excuses add.
     """
 
     parts: Parts
@@ -97,6 +98,7 @@ class BatchRun:
     own_jobs: Mapping[tuple[str, str], int]
     excusing: Excusing
     share: Fraction = Fraction(1)
+    proven: Proven = field(default_factory=lambda: Proven({}))
     seats: list[Seated] = field(default_factory=list)
     gate: Gate = field(init=False)
     _lag: LoopLag = field(default_factory=LoopLag)
@@ -194,6 +196,7 @@ class BatchRun:
         for seated in self.seats:
             ends.setdefault(seated.miner.hotkey, []).append(seated.last_event)
         cut_off, store_down = is_cut_off(ends), is_store_down(ends)
+        self._note_there()
         turn = asyncio.Semaphore(_JUDGED_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             for seated in self.seats:
@@ -201,6 +204,14 @@ class BatchRun:
                 seated.finding = early_finding(seated.last_event, around)
                 if seated.finding is None:
                     group.create_task(self._judge(seated, turn))
+
+    def _note_there(self) -> None:
+        """Who is there without any excuse: executors that have answered, and those with own jobs."""
+        for (hotkey, name), executors in self.own_jobs.items():
+            self.proven.note(hotkey, name, executors)
+        for seated in self.seats:
+            if isinstance(seated.last_event, Finished):
+                self.proven.note(seated.miner.hotkey, seated.executor_class)
 
     async def _judge(self, seated: Seated, turn: asyncio.Semaphore) -> None:
         """Have the kind look at an answer; a plug-in's own fault is not the miner's."""
@@ -234,8 +245,11 @@ class BatchRun:
             self._own_since[key] -= 1
         started = attempt.started.payload if attempt.started else None
         excuse = ""
-        if is_decline and not explains and isinstance(started, JobStarted) and attempt.shown:
+        has_room = self.proven.leaves_room(*key)
+        if is_decline and not explains and has_room and isinstance(started, JobStarted) and attempt.shown:
             excuse = self.excusing.excuse(started, attempt.shown)
+        if excuse or explains:
+            self.proven.note(*key)
         sent_s = self._sent_s.get(attempt.key.uuid)
         return Circumstances(
             fired=sent_s is not None and attempt.over_at_s > sent_s,
@@ -245,6 +259,7 @@ class BatchRun:
             most_lag_s=self.parts.settings.synthetic_lag_s,
             explains_decline=explains,
             excuse=f"busy with job {excuse} of another validator" if excuse else "",
+            is_beyond_proven=not has_room and bool(attempt.shown),
             is_cut_off=cut_off,
             is_store_down=store_down,
         )
@@ -295,17 +310,18 @@ class BatchRun:
         sent = sorted(self._sent_s.values())
         return {
             **self.batch.details,
-            "measured": self._measured(),
+            "measured": self._measured({Outcome.PASSED, Outcome.EXCUSED}),
+            DETAIL: self._measured({Outcome.PASSED}),
             "share": str(self.share),
             "written_within_us": round((sent[-1] - sent[0]) * _US_PER_S) if sent else 0,
             "lag_us": round(self._lag.most_s * _US_PER_S),
         }
 
-    def _measured(self) -> dict[str, dict[str, int]]:
+    def _measured(self, good: set[Outcome]) -> dict[str, dict[str, int]]:
         """Executors that each miner was seen to have at the instant: a claim adds nothing to them.
 
-        Seen are those that passed, were excused, or ran a job of this validator's own. Where some could not
-        be tested for other reasons the miner's class was not measured, and is left out.
+        Seen are those with a ``good`` outcome, and those that ran a job of this validator's own. Where some
+        could not be tested for other reasons the miner's class was not measured, and is left out.
         """
         seen = Counter({key: count for key, count in self.own_jobs.items() if key[0] in self.offered})
         not_measured: set[tuple[str, str]] = set()
@@ -313,7 +329,7 @@ class BatchRun:
             key, finding = (seated.miner.hotkey, seated.executor_class), seated.finding
             assert finding is not None
             is_own = finding.outcome is Outcome.NOT_RUN and finding.why == OWN_JOB
-            if is_own or finding.outcome in {Outcome.PASSED, Outcome.EXCUSED}:
+            if is_own or finding.outcome in good:
                 seen[key] += 1
             elif finding.outcome is Outcome.NOT_RUN:
                 not_measured.add(key)

@@ -26,6 +26,7 @@ from horde_agents.agents.validator.synthetic.plan import (
     shuffled,
     tested_share,
 )
+from horde_agents.agents.validator.synthetic.proven import Proven
 from horde_agents.agents.validator.synthetic.runner import BatchRun, new_batch_uuid
 from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.jobs.events import HordeFailed
@@ -143,7 +144,7 @@ class Synthetic:
         miners = self.parts.directory.miners()
         self.parts.rng.shuffle(miners)
         await self.polls.ask(miners)
-        run = self._empty_run(batch)
+        run = await self._empty_run(batch)
         await self._seat(run)
         if not run.seats:
             await self._not_run(batch, self.trouble or "no miner offers an executor that could be tested")
@@ -166,10 +167,16 @@ class Synthetic:
             except Exception:  # noqa: BLE001  (a plug-in's own fault)
                 _log.exception("a kind cannot clean up", kind=kind.name, batch=batch.uuid)
 
-    def _empty_run(self, batch: Batch) -> BatchRun:
+    async def _empty_run(self, batch: Batch) -> BatchRun:
+        async with self.parts.store.reading() as connection:
+            earlier = await batches.last_measured(connection, self.configuration().excuse_proven_batches)
+        snapshot = self.clock.snapshot(batch.cycle)
+        coldkey_of = {fact.hotkey: fact.coldkey for fact in snapshot.neurons} if snapshot else {}
+        proven = Proven.of(coldkey_of, (known.details for known in earlier))
         offered, own_jobs = self._offered()
         excusing = Excusing(self.parts, offered, self.configuration().excuse_minimum_stake_tao)
-        return BatchRun(self.parts, batch, offered, own_jobs, excusing, self._share(batch, offered))
+        share = self._share(batch, offered)
+        return BatchRun(self.parts, batch, offered, own_jobs, excusing, share, proven)
 
     async def _seat(self, run: BatchRun) -> None:
         """Give the run its jobs, as far as there are tasks; ``trouble`` says why there are none."""
