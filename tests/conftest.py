@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.fixtures.consul",
+    "tests.fixtures.objects",
     "tests.fixtures.docker",
     "tests.fixtures.nomad",
     "tests.fixtures.postgres",

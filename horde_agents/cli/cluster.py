@@ -30,7 +30,7 @@ _KEEP_IMAGES: Final = """
       }
     }
 """
-_PROGRAMS: Final = ("nomad", "consul", "horde-fake-gpus")
+_PROGRAMS: Final = ("nomad", "consul", "horde-fake-gpus", "versitygw")
 
 
 class ProgramMissing(Exception):
