@@ -103,12 +103,12 @@ class _Answer:
 class S3Objects:
     """Any S3 server, by path-style addresses and signature v4; the bucket's objects stay private."""
 
-    def __init__(self, settings: ObjectsSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: ObjectsSettings, http: aiohttp.ClientSession | None = None) -> None:
+        self._settings, self._shared = settings, http
         with _translated(settings.endpoint_url):
             self._signer = _signer(settings)
         self._parser = create_parser("rest-xml")
-        self._http: aiohttp.ClientSession | None = None
+        self._own: aiohttp.ClientSession | None = None
 
     async def put(self, bucket: str, key: str, body: bytes) -> None:
         """Store ``body``."""
@@ -157,9 +157,9 @@ class S3Objects:
             await self._create(bucket)
 
     async def close(self) -> None:
-        """End its connections."""
-        if self._http is not None:
-            await self._http.close()
+        """End its own connections; a session that was given stays open."""
+        if self._own is not None:
+            await self._own.close()
         self._signer.close()
 
     async def _create(self, bucket: str) -> None:
@@ -208,17 +208,22 @@ class S3Objects:
         most: int = _ANSWER_BYTES,
     ) -> _Answer:
         url = URL(self._signed(call, params, _OWN_EXPIRES_S), encoded=True)
-        sent = self._session().request(verb, url, data=body, allow_redirects=False)
+        limits = aiohttp.ClientTimeout(total=self._settings.call_s, sock_connect=self._settings.connect_s)
+        heads = {"Accept-Encoding": "identity"}
+        sent = self._session().request(
+            verb, url, data=body, headers=heads, timeout=limits, allow_redirects=False
+        )
         async with _reached(self._settings.endpoint_url), sent as reply:
             # an error's text is the server's, whatever the object may be
             bound = most if reply.status < 300 else max(most, _ANSWER_BYTES)
             return _Answer(reply.status, dict(reply.headers), await _bounded(reply, bound))
 
     def _session(self) -> aiohttp.ClientSession:
-        if self._http is None:
-            limits = aiohttp.ClientTimeout(total=self._settings.call_s, sock_connect=self._settings.connect_s)
-            self._http = aiohttp.ClientSession(timeout=limits, auto_decompress=False)
-        return self._http
+        if self._shared is not None:
+            return self._shared
+        if self._own is None:
+            self._own = aiohttp.ClientSession(auto_decompress=False)
+        return self._own
 
     def _signed(self, call: str, params: Mapping[str, Any], expires_s: int) -> str:
         with _translated(self._settings.endpoint_url):

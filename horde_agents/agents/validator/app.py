@@ -24,6 +24,7 @@ from horde_agents.agents.validator.intake import Intake
 from horde_agents.agents.validator.manifests import Manifests
 from horde_agents.agents.validator.parts import Parts
 from horde_agents.agents.validator.polls import Polls
+from horde_agents.agents.validator.prompts.trusted import TrustedRuns
 from horde_agents.agents.validator.receipt_pages import receipt_page_routes
 from horde_agents.agents.validator.receipt_retention import Retention
 from horde_agents.agents.validator.receipt_sync import ReceiptSync, receipt_sync
@@ -140,6 +141,7 @@ async def assembled(settings: ValidatorSettings) -> AsyncIterator[Validator]:
             await watch.until_first_reading()
         intake = Intake(parts, dispatch)
         reruns = Reruns(parts, intake)
+        parts.run_trusted = TrustedRuns(parts, intake).run if settings.trusted_miner else None
         compares = CrossValidation(parts, dispatch.finding, reruns, supervisor)
         dispatch.on_completed = compares.consider
         reports = CheatReports(parts, dispatch.finding, reruns, supervisor)

@@ -1,11 +1,11 @@
 """What the validator's parts share, built once by ``app.py``, and the live jobs they work on."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random, SystemRandom
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import aiohttp
 
@@ -48,6 +48,7 @@ class Parts:
     """The shared parts; ``outboxes`` are by facilitator address; ``attempts_in_hand`` have a session;
     ``announced`` are the extensions that miners said they know.
 
+    ``run_trusted`` runs a job of our own at the trusted miner: whether it completed.
     ``knobs`` gives the dynamic configuration in force.
     ``occupancy`` is by our own receipts, ``others_jobs`` by those of other validators.
     """
@@ -71,6 +72,7 @@ class Parts:
     announced: dict[str, frozenset[Extension]] = field(default_factory=dict)
     cycle_number: Callable[[], int] = lambda: 0
     progress_interval_s: Callable[[], float] = lambda: _PROGRESS_INTERVAL_S
+    run_trusted: Callable[[Mapping[str, Any]], Awaitable[bool]] | None = None
     rng: Random = field(default_factory=SystemRandom)
 
     @property

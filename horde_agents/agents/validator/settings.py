@@ -98,11 +98,25 @@ class ValidatorSettings(AgentSettings):
     block_s: float = Field(12.0, gt=0, description="Seconds between blocks of the chain.")
     synthetic_kinds: dict[str, str] = Field(
         {},
-        description="Kind of synthetic job by class: `digest`, or package.module:Class; none: no batches.",
+        description="Kind by class: `digest`, `llm_prompts` or package.module:Class; none: no batches.",
     )
     synthetic_image: str = Field(
         "", description="Image of `digest` jobs, with a shell and sha256sum; by digest, best."
     )
+    prompts_image: str = Field(
+        "",
+        description="Image of `llm_prompts` jobs: reads /volume/prompts.json, writes /output/answers.json.",
+    )
+    prompts_per_job: int = Field(16, gt=0, le=1024, description="Prompts of one `llm_prompts` job.")
+    prompts_running_s: int = Field(60, gt=0, description="Seconds an `llm_prompts` job may run.")
+    objects_url: str = Field("", description="S3 server of prompts and answers, as executors reach it.")
+    objects_region: str = Field("us-east-1", description="Region that the S3 server's signatures name.")
+    objects_bucket: str = Field(
+        "horde-prompts", description="Bucket of prompts and answers, made if missing."
+    )
+    objects_access_key_id: str = Field("", description="Access key id at the S3 server.")
+    objects_secret_file: Path | None = Field(None, description="File with the secret access key.")
+    objects_call_s: float = Field(10.0, gt=0, description="Seconds for one call of the S3 server.")
     synthetic_prepare_s: float = Field(
         12.0, ge=0, description="Seconds before a batch's offers in which its tasks are made."
     )

@@ -11,6 +11,7 @@ from horde_agents.scoring.facts import Outcome
 #: The kinds that come with Horde, by their short names.
 _SHIPPED: Final = {
     "digest": "horde_agents.agents.validator.synthetic.digest:DigestKind",
+    "llm_prompts": "horde_agents.agents.validator.prompts.kind:PromptsKind",
 }
 
 

@@ -1,0 +1,174 @@
+"""The kind ``llm_prompts``: fresh prompts for each executor, judged by what the trusted miner answers.
+
+The same image answers all of a batch's prompts at the trusted miner first; no answer there: no batch.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+from uuid import uuid4
+
+from horde_agents.agents.validator.parts import Parts
+from horde_agents.agents.validator.prompts.sampler import Prompt, sample
+from horde_agents.agents.validator.synthetic.kinds import Finding, JobReport, KindNotReady, Task
+from horde_agents.clients.objects import (
+    ObjectMissing,
+    ObjectsFault,
+    ObjectsSettings,
+    ObjectTooLarge,
+    S3Objects,
+)
+from horde_agents.protocol.rest_api import Refused
+from horde_agents.runtime.clock import now
+from horde_agents.scoring.facts import Outcome
+from horde_agents.store import prompt_sets
+
+#: Bytes of one answer at most; an honest one is some hundred words.
+_ANSWER_BYTES: Final = 16 * 1024
+_TRANSFER_S: Final = 10
+_SPARE_S: Final = 120
+_PLACES: Final = ("prompts", "answers")
+
+
+class PromptsKind:
+    """Prompts and answers of a batch lie below ``prompts/<batch>/`` and ``answers/<batch>/``."""
+
+    name = "llm_prompts"
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts, self._settings = parts, parts.settings
+        self._opened: S3Objects | None = None
+
+    async def prepare(
+        self, executor_classes: Mapping[str, int], batch_uuid: str
+    ) -> Mapping[str, Sequence[Task]]:
+        if not self._settings.prompts_image:
+            raise KindNotReady("The setting prompts_image names no image that answers prompts.")
+        try:
+            await self._objects().ensure_bucket(self._settings.objects_bucket)
+            return {
+                name: await self._tasks(name, count, batch_uuid)
+                for name, count in sorted(executor_classes.items())
+                if count
+            }
+        except (ObjectsFault, Refused) as error:
+            raise KindNotReady(f"llm_prompts: {error}") from error
+
+    async def judge(self, task: Task, report: JobReport) -> Finding:
+        expected: Mapping[str, str] = task.secret["answers"]
+        most = _ANSWER_BYTES * len(expected)
+        try:
+            body = await self._objects().get(self._settings.objects_bucket, task.secret["key"], most)
+        except ObjectMissing:
+            return Finding(Outcome.FAILED, "uploaded no answers")
+        except ObjectTooLarge:
+            return Finding(Outcome.FAILED, f"uploaded more than {most} bytes of answers")
+        except (ObjectsFault, KindNotReady) as error:
+            return Finding(Outcome.NOT_RUN, str(error))
+        return compared(body, expected)
+
+    async def clean(self, batch_uuid: str) -> None:
+        """Remove the batch's prompts and answers."""
+        for place in _PLACES:
+            await self._objects().remove_prefix(self._settings.objects_bucket, f"{place}/{batch_uuid}/")
+
+    async def _tasks(self, executor_class: str, count: int, batch_uuid: str) -> Sequence[Task]:
+        each = self._settings.prompts_per_job
+        prompts = sample(each * count)
+        answers = await self._trusted_answers(executor_class, prompts, batch_uuid)
+        rest = iter(prompts)
+        tasks = []
+        for _ in range(count):
+            own = list(islice(rest, each))
+            name = f"{batch_uuid}/{uuid4()}.json"
+            request = await self._request(executor_class, own, name)
+            expected = {prompt.id: answers[prompt.id] for prompt in own}
+            tasks.append(Task(request, {"key": f"answers/{name}", "answers": expected}))
+        return tasks
+
+    async def _trusted_answers(
+        self, executor_class: str, prompts: Sequence[Prompt], batch_uuid: str
+    ) -> Mapping[str, str]:
+        run, writer = self._parts.run_trusted, self._parts.store.writer
+        if run is None:
+            raise KindNotReady("llm_prompts needs a trusted miner (setting trusted_miner).")
+        uuid, rows = str(uuid4()), [{"id": each.id, "text": each.text} for each in prompts]
+        await writer.run(lambda connection: prompt_sets.add(connection, uuid, batch_uuid, rows, now()))
+        name = f"{batch_uuid}/{uuid}.json"
+        if not await run(await self._request(executor_class, prompts, name)):
+            raise KindNotReady("The trusted miner did not complete its job of llm_prompts.")
+        most = _ANSWER_BYTES * len(prompts)
+        body = await self._objects().get(self._settings.objects_bucket, f"answers/{name}", most)
+        answers = read_answers(body)
+        if isinstance(answers, str) or answers.keys() != {each.id for each in prompts}:
+            raise KindNotReady("The trusted miner's answers are not those of its prompts.")
+        if not await writer.run(lambda connection: prompt_sets.use(connection, uuid, answers)):
+            raise KindNotReady(f"The prompt set {uuid} was used before.")
+        return answers
+
+    async def _request(self, executor_class: str, prompts: Sequence[Prompt], name: str) -> dict[str, Any]:
+        objects, bucket = self._objects(), self._settings.objects_bucket
+        limit_s = self._settings.prompts_running_s
+        body = json.dumps({"prompts": [{"id": each.id, "text": each.text} for each in prompts]}).encode()
+        await objects.put(bucket, f"prompts/{name}", body)
+        # until a job was offered, started and has run
+        expires_s = int(self._settings.synthetic_prepare_s) + limit_s + 2 * _TRANSFER_S + _SPARE_S
+        read = objects.presigned_get(bucket, f"prompts/{name}", expires_s)
+        write = objects.presigned_put(bucket, f"answers/{name}", expires_s)
+        volume = {"volume_type": "single_file", "url": read, "relative_path": "prompts.json"}
+        upload = {"output_upload_type": "single_file_put", "url": write, "relative_path": "answers.json"}
+        return {
+            "executor_class": executor_class,
+            "docker_image": self._settings.prompts_image,
+            "volumes": [volume],
+            "uploads": [upload],
+            "download_time_limit": _TRANSFER_S,
+            "execution_time_limit": limit_s,
+            "upload_time_limit": _TRANSFER_S,
+        }
+
+    def _objects(self) -> S3Objects:
+        if self._opened is None:
+            self._opened = S3Objects(self._address(), self._parts.http)
+        return self._opened
+
+    def _address(self) -> ObjectsSettings:
+        settings = self._settings
+        if not settings.objects_url or settings.objects_secret_file is None:
+            raise KindNotReady("llm_prompts needs the settings objects_url and objects_secret_file.")
+        try:
+            secret = settings.objects_secret_file.read_text().strip()
+        except (OSError, ValueError) as error:
+            raise KindNotReady(f"The file of setting objects_secret_file cannot be read: {error}") from error
+        return ObjectsSettings(
+            settings.objects_url,
+            settings.objects_region,
+            settings.objects_access_key_id,
+            secret,
+            call_s=settings.objects_call_s,
+        )
+
+
+def compared(body: bytes, expected: Mapping[str, str]) -> Finding:
+    """What an executor's answers are worth."""
+    answers = read_answers(body)
+    if isinstance(answers, str):
+        return Finding(Outcome.FAILED, answers)
+    if answers.keys() != expected.keys():
+        return Finding(Outcome.FAILED, "answered other prompts than it was given")
+    wrong = sum(answers[prompt] != answer for prompt, answer in expected.items())
+    if wrong:
+        return Finding(Outcome.FAILED, f"{wrong} of {len(expected)} answers differ from the trusted miner's")
+    return Finding(Outcome.PASSED, "")
+
+
+def read_answers(body: bytes) -> Mapping[str, str] | str:
+    """Answers by prompt id, or what is wrong with ``body``."""
+    try:
+        answers = json.loads(body)
+    except (ValueError, RecursionError):
+        return "answers are no JSON"
+    if not isinstance(answers, dict) or not all(isinstance(text, str) for text in answers.values()):
+        return "answers are no JSON object of texts"
+    return answers
