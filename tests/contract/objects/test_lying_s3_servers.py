@@ -17,6 +17,9 @@ from horde_agents.clients.objects import (
     S3Objects,
 )
 
+#: Pieces of 60 kB: as good as endless, and an end for a client that reads all of it.
+FAR_TOO_MANY = 1000
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -40,20 +43,22 @@ async def endless(request: web.Request) -> web.StreamResponse:
     reply = web.StreamResponse()
     await reply.prepare(request)
     try:
-        while True:
+        for _ in range(FAR_TOO_MANY):
             await reply.write(b"<x>" * 20_000)
     except ConnectionError:
-        return reply
+        pass
+    return reply
 
 
 async def endless_error(request: web.Request) -> web.StreamResponse:
     reply = web.StreamResponse(status=500)
     await reply.prepare(request)
     try:
-        while True:
+        for _ in range(FAR_TOO_MANY):
             await reply.write(b"<x>" * 20_000)
     except ConnectionError:
-        return reply
+        pass
+    return reply
 
 
 async def dripping(request: web.Request) -> web.StreamResponse:
