@@ -82,11 +82,22 @@ def read_message(adapter: TypeAdapter[T], value: dict[str, Any]) -> T:
         raise MalformedFrame("frame.invalid", f"{kind!s:.80}: {where}: {first['msg']}") from error
 
 
-#: Keys of our extensions inside published messages; a peer that knows none of them sees none.
-_EXTENSION_KEYS: Final = ("horde_extensions", "horde_manifest", "horde_prices", "challenge_signature")
+#: Keys of our extensions, and what each is when it says nothing; a peer that knows none of them sees none.
+_EXTENSION_KEYS: Final[dict[str, object]] = {
+    "horde_extensions": None,
+    "horde_manifest": None,
+    "horde_prices": None,
+    "challenge_signature": None,
+    "horde_executor_classes": [],
+    "horde_wait_s": 0,
+    "sequence": 0,
+}
+_SAYS_SOMETHING: Final = object()
 
 
 def render(message: BaseModel) -> str:
     """The frame's text, keys in model order as stock peers write them."""
-    unset = {key for key in _EXTENSION_KEYS if getattr(message, key, "set") is None}
+    unset = {
+        key for key, silent in _EXTENSION_KEYS.items() if getattr(message, key, _SAYS_SOMETHING) == silent
+    }
     return message.model_dump_json(by_alias=False, exclude=unset or None)

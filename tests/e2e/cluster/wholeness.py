@@ -147,7 +147,7 @@ def _wrong_receipts(sight: Sight) -> list[str]:
     for attempt in sight.attempts():
         wanted = issued[attempt.uuid] if ReceiptType.ACCEPTED.value in issued[attempt.uuid] else set()
         if attempt.state == JobState.COMPLETED.value:
-            wanted = {kind.value for kind in ReceiptType}
+            wanted = {ReceiptType.STARTED.value, ReceiptType.ACCEPTED.value, ReceiptType.FINISHED.value}
         missing = wanted - found[attempt.uuid, attempt.miner_hotkey]
         if missing:
             wrong.append(f"attempt {attempt} lacks receipts {sorted(missing)}")
