@@ -26,6 +26,10 @@ class Metrics:
     synced_receipts: Counter = field(init=False)
 
     def __post_init__(self) -> None:
+        self._count_jobs()
+        self._count_facts()
+
+    def _count_jobs(self) -> None:
         self.attempts = Counter(
             "horde_validator_attempts",
             "Attempts that have ended.",
@@ -57,16 +61,6 @@ class Metrics:
             ["facilitator"],
             registry=self.registry,
         )
-        self.configuration_version = Gauge(
-            "horde_validator_configuration_version",
-            "Version of the dynamic configuration in force; 0 has all defaults.",
-            registry=self.registry,
-        )
-        self.configuration_refusals = Counter(
-            "horde_validator_configuration_refusals",
-            "Looks at the dynamic configuration that found none, or one that does not apply.",
-            registry=self.registry,
-        )
         self.synthetic_jobs = Counter(
             "horde_validator_synthetic_jobs",
             "Synthetic jobs that have a verdict.",
@@ -76,6 +70,18 @@ class Metrics:
         self.batch_coverage = Gauge(
             "horde_validator_batch_coverage",
             "Miners that told what they offer for the last batch, as a part of all known ones.",
+            registry=self.registry,
+        )
+
+    def _count_facts(self) -> None:
+        self.configuration_version = Gauge(
+            "horde_validator_configuration_version",
+            "Version of the dynamic configuration in force; 0 has all defaults.",
+            registry=self.registry,
+        )
+        self.configuration_refusals = Counter(
+            "horde_validator_configuration_refusals",
+            "Looks at the dynamic configuration that found none, or one that does not apply.",
             registry=self.registry,
         )
         self.page_fetches = Counter(
