@@ -5,7 +5,7 @@ Errors, by remedy::
     ObjectsFault
     ├── ObjectsAway       down, too slow, or no S3 server's answer: the store's operator must mend it
     ├── ObjectsRefused    credentials, permission, signature or name: correct the ``objects_*`` settings
-    ├── ObjectMissing     no such object or bucket: who was to write it has not
+    ├── ObjectMissing     no such object: who was to write it has not
     └── ObjectTooLarge    longer than was allowed: who wrote it is at fault
 """
 
@@ -215,8 +215,15 @@ class S3Objects:
         )
         async with _reached(self._settings.endpoint_url), sent as reply:
             # an error's text is the server's, whatever the object may be
-            bound = most if reply.status < 300 else max(most, _ANSWER_BYTES)
-            return _Answer(reply.status, dict(reply.headers), await _bounded(reply, bound))
+            is_error = reply.status >= 300
+            bound = max(most, _ANSWER_BYTES) if is_error else most
+            try:
+                content = await _bounded(reply, bound)
+            except ObjectTooLarge as error:
+                if is_error:
+                    raise ObjectsAway(f"The object store answers an error without end: {error}") from error
+                raise
+            return _Answer(reply.status, dict(reply.headers), content)
 
     def _session(self) -> aiohttp.ClientSession:
         if self._shared is not None:
@@ -250,9 +257,10 @@ class S3Objects:
         code, message = self._said(operation, answer)
         endpoint = self._settings.endpoint_url
         text = f"{operation} of {where} at {endpoint}: HTTP {answer.status} {code} {message}".rstrip()
-        if answer.status == 404:
+        if answer.status == 404 and (code == "NoSuchKey" or operation == "HeadBucket"):
             return ObjectMissing(text)
-        if answer.status >= 500 or answer.status == 429:
+        # a 404 without a code is no S3 server's word, but that of something in between
+        if answer.status >= 500 or answer.status == 429 or (answer.status == 404 and not code):
             return ObjectsAway(text)
         return ObjectsRefused(f"{text}. Check the objects_* settings.")
 

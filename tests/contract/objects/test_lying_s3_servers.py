@@ -172,3 +172,18 @@ async def test_an_error_without_s3s_words_is_judged_by_its_status() -> None:
 def test_an_endpoint_that_is_no_url_is_refused() -> None:
     with pytest.raises(ObjectsRefused, match="nowhere"):
         S3Objects(ObjectsSettings("nowhere", "us-east-1", "id", "s"))
+
+
+async def test_a_404_that_names_no_missing_key_is_not_the_writers_fault() -> None:
+    async def proxy(_request: web.Request) -> web.Response:
+        return web.Response(status=404, text="<html>no such page</html>")
+
+    async with client_of(proxy) as client:
+        with pytest.raises(ObjectsAway, match="404"):
+            await client.get("bucket", "key", 100)
+
+
+async def test_an_error_without_end_is_the_stores_fault_and_not_the_objects() -> None:
+    async with client_of(endless_error) as client:
+        with pytest.raises(ObjectsAway, match="without end"):
+            await client.get("bucket", "key", 100)

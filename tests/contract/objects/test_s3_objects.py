@@ -108,10 +108,10 @@ async def test_a_wrong_secret_is_refused_and_the_settings_are_named(
     assert await objects.list(BUCKET, "never", 1) == []
 
 
-async def test_a_missing_object_and_a_missing_bucket_are_missing(objects: S3Objects) -> None:
+async def test_a_missing_object_is_missing_and_a_missing_bucket_refused(objects: S3Objects) -> None:
     with pytest.raises(ObjectMissing, match="no-such-key"):
         await objects.get(BUCKET, "no-such-key", PLENTY_BYTES)
-    with pytest.raises(ObjectMissing, match="no-such-bucket"):
+    with pytest.raises(ObjectsRefused, match="no-such-bucket"):
         await objects.put("no-such-bucket", "key", b"x")
 
 
