@@ -39,8 +39,11 @@ async def _until(wanted: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def test_head_and_hashes_are_the_chains(chain: Chain, client: BittensorChain) -> None:
+    async def has_begun() -> bool:
+        return await client.head() > 0
+
+    await _until(has_begun)
     head = await client.head()
-    assert head > 0
     assert (await client.block_hash(head)).hex() == chain.node.chain.blocks[head].hash.removeprefix("0x")
 
 

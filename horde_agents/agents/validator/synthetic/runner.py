@@ -162,15 +162,16 @@ class BatchRun:
                     await self.gate.changed.wait()
                     self.gate.changed.clear()
         self._note_own_jobs()
-        fired_at, sessions = now(), {seated.attempt.key.uuid: seated.session for seated in self.seats}
+        # stored first: what a validator that is killed now has perhaps sent counts as sent
+        self.batch = replace(self.batch, state=BatchState.FIRED, fired_at=now())
+        await self.parts.store.writer.run(lambda connection: batches.move(connection, self.batch))
+        sessions = {seated.attempt.key.uuid: seated.session for seated in self.seats}
         with _undisturbed():
             for uuid, frame in self.gate.open(monotonic_s()).items():
                 with suppress(TimeoutError):  # a peer that reads nothing holds up no other
                     async with asyncio.timeout(_WRITE_S):
                         if await sessions[uuid].send_payload(frame):
                             self._sent_s[uuid] = monotonic_s()
-        self.batch = replace(self.batch, state=BatchState.FIRED, fired_at=fired_at)
-        await self.parts.store.writer.run(lambda connection: batches.move(connection, self.batch))
         _log.info("batch fired", batch=self.batch.uuid, executors=len(self._sent_s), of=len(self.seats))
 
     def _note_own_jobs(self) -> None:
