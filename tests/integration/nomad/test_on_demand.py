@@ -112,4 +112,8 @@ async def test_holder_whose_attempt_nobody_knows_is_ended(
     await horde.nomad.dispatch(child.parent_id, "orphan", orphan)
     async with horde.miner({ON_DEMAND: 1}, executor_port=port):
         await none_left(horde)
-        assert logged("its attempt is over")
+
+        async def said() -> bool:
+            return logged("its attempt is over")
+
+        await eventually(said)
