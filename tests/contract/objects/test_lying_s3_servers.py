@@ -39,8 +39,8 @@ async def client_of(handler: Handler, call_s: float = 30.0) -> AsyncIterator[S3O
             await client.close()
 
 
-async def endless(request: web.Request) -> web.StreamResponse:
-    reply = web.StreamResponse()
+async def _without_end(request: web.Request, status: int) -> web.StreamResponse:
+    reply = web.StreamResponse(status=status)
     await reply.prepare(request)
     try:
         for _ in range(FAR_TOO_MANY):
@@ -48,17 +48,14 @@ async def endless(request: web.Request) -> web.StreamResponse:
     except ConnectionError:
         pass
     return reply
+
+
+async def endless(request: web.Request) -> web.StreamResponse:
+    return await _without_end(request, 200)
 
 
 async def endless_error(request: web.Request) -> web.StreamResponse:
-    reply = web.StreamResponse(status=500)
-    await reply.prepare(request)
-    try:
-        for _ in range(FAR_TOO_MANY):
-            await reply.write(b"<x>" * 20_000)
-    except ConnectionError:
-        pass
-    return reply
+    return await _without_end(request, 500)
 
 
 async def dripping(request: web.Request) -> web.StreamResponse:
