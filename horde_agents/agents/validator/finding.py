@@ -7,7 +7,7 @@ from datetime import datetime
 from horde_agents.agents.validator import records
 from horde_agents.agents.validator.parts import LiveJob, Parts
 from horde_agents.agents.validator.polls import Polls
-from horde_agents.agents.validator.routing import Choice, Facts, Miner, NoMiner, route
+from horde_agents.agents.validator.routing import Choice, Facts, Miner, NoMiner, free_executors, route
 from horde_agents.agents.validator.waiting import Place, RoomFull
 from horde_agents.protocol.signing import TRUSTED_MINER_HOTKEY
 from horde_agents.runtime.clock import now
@@ -38,8 +38,15 @@ class Finding:
         return await self._in_turn(live)
 
     async def others(self, executor_class: str, without: frozenset[str]) -> tuple[Miner, ...]:
-        """Every miner ``without`` these that could run a job of the class now, in a drawn order."""
-        order = await self._route((executor_class,), without)
+        """Every miner ``without`` these that could run a check of the class now, in a drawn order.
+
+        None when the check would take the last free executor of the class, which is left to users.
+        """
+        facts = await self._facts((executor_class,), without)
+        miners = self.parts.directory.miners()
+        if free_executors(miners, executor_class, facts) <= 1:
+            return ()
+        order = route(miners, (executor_class,), facts, self.parts.rng)
         return () if isinstance(order, NoMiner) else tuple(choice.miner for choice in order)
 
     async def _in_turn(self, live: LiveJob) -> Choice | NoMiner:
@@ -68,16 +75,19 @@ class Finding:
         return order if isinstance(order, NoMiner) else order[0]
 
     async def _route(self, classes: tuple[str, ...], tried: frozenset[str]) -> tuple[Choice, ...] | NoMiner:
-        at = now()
-        async with self.parts.store.reading() as connection:
-            listed = await access.entries(connection, records.BLACKLIST, at)
-        barred = {entry.hotkey: entry.note for entry in listed.values() if not entry.allowed}
+        facts = await self._facts(classes, tried)
         miners = self.parts.directory.miners()
-        facts = facts_now(self.parts, classes, barred, tried, at)
         order = route(miners, classes, facts, self.parts.rng)
         if isinstance(order, NoMiner):
             return replace(order, free_at=self._free_at(miners, classes, facts))
         return order
+
+    async def _facts(self, classes: tuple[str, ...], tried: frozenset[str]) -> Facts:
+        at = now()
+        async with self.parts.store.reading() as connection:
+            listed = await access.entries(connection, records.BLACKLIST, at)
+        barred = {entry.hotkey: entry.note for entry in listed.values() if not entry.allowed}
+        return facts_now(self.parts, classes, barred, tried, at)
 
     def _classes(self, live: LiveJob) -> tuple[str, ...]:
         """The user's classes, and those that the operator lets stand in for them."""

@@ -110,6 +110,16 @@ def route(
     return order or NoMiner(why)
 
 
+def free_executors(miners: Sequence[Miner], executor_class: str, facts: Facts) -> int:
+    """Executors of the class that are free for some job, at all miners that are not barred."""
+    busy = facts.busy.get(executor_class, {})
+    return sum(
+        max(facts.manifests.get(miner.hotkey, {}).get(executor_class, 0) - busy.get(miner.hotkey, 0), 0)
+        for miner in miners
+        if miner.hotkey not in facts.barred
+    )
+
+
 def default_price_micro(executor_class: str) -> int:
     """What an executor of the class costs where its miner announces no price: the class's weight."""
     known = CATALOGUE.get(executor_class)

@@ -1,12 +1,9 @@
 """Dances that an operator asks for."""
 
-import asyncio
-
 from horde_agents.placement.coordination import Put
 from horde_agents.placement.records import read_moves
+from tests.e2e.cluster.patience import until
 from tests.e2e.cluster.sight import KEYS, Sight
-
-_LOOK_S = 0.2
 
 
 async def ask_for_a_dance(sight: Sight) -> None:
@@ -22,5 +19,8 @@ async def dances(sight: Sight) -> int:
 
 async def danced(sight: Sight, before: int) -> None:
     """Wait until a dance that was asked for is over and has moved something."""
-    while (await sight.placement()).dance_wanted or await dances(sight) <= before:
-        await asyncio.sleep(_LOOK_S)
+
+    async def look() -> tuple[object, int]:
+        return (await sight.placement()).dance_wanted, await dances(sight)
+
+    await until("a dance has moved slots", look, lambda seen: not seen[0] and seen[1] > before)

@@ -1,6 +1,7 @@
 """Jobs that run through a story, one after another on several lanes."""
 
 import asyncio
+import json
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -12,9 +13,8 @@ from typing import Any
 from horde_agents.cli.cluster import GPU_CLASS
 from horde_agents.cli.embedded import EmbeddedHorde
 from horde_agents.clients.facilitator import FacilitatorClient
+from tests.e2e.cluster.patience import until
 from tests.e2e.users import as_user, ended, request, state_of
-
-_LOOK_S = 0.2
 
 
 @dataclass(slots=True)
@@ -34,11 +34,20 @@ class Jobs:
         """The last word on each job that did not complete."""
         return [job["status_history"][-1] for job in self.ended if state_of(job) != "completed"]
 
+    def check_all_completed(self) -> None:
+        """Fail with the last word on each job that did not."""
+        left = self.not_completed()
+        assert not left, "\n".join(json.dumps(entry) for entry in left)
+
     async def more_completed(self, count: int) -> None:
         """Wait until ``count`` more jobs have completed than now."""
         before = self.states()["completed"]
-        while self.states()["completed"] < before + count:
-            await asyncio.sleep(_LOOK_S)
+
+        async def states() -> Counter[str]:
+            return self.states()
+
+        wanted = before + count
+        await until(f"{wanted} jobs completed", states, lambda seen: seen["completed"] >= wanted)
 
     async def keep_sending(self, client: FacilitatorClient) -> None:
         """One lane."""

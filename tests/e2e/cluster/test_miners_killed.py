@@ -8,12 +8,12 @@ from horde_agents.cli.embedded import restart_agent
 from horde_agents.placement.records import CHOREOGRAPHER, KEEPER
 from tests.e2e.cluster.dances import ask_for_a_dance
 from tests.e2e.cluster.jobs import gpu_job, jobs_running
+from tests.e2e.cluster.patience import until
 from tests.e2e.cluster.sight import Sight
 from tests.e2e.cluster.wholeness import whole_again
 from tests.e2e.users import FINAL, as_user, ended, reached, state_of
 
-pytestmark = pytest.mark.timeout(360)
-_LOOK_S = 0.2
+pytestmark = pytest.mark.timeout(600)
 
 
 async def test_a_job_survives_its_miner_which_is_killed_and_started_again(
@@ -39,26 +39,35 @@ async def test_a_miner_killed_for_good_leaves_its_role_and_its_slots_to_the_othe
 ) -> None:
     horde = sight.cluster.horde
     async with jobs_running(horde, job_image) as jobs:
-        while (victim := await sight.who_is(role)) is None:  # one of before has just run out
-            await asyncio.sleep(_LOOK_S)
+        victim = await until(f"somebody is {role}", lambda: sight.who_is(role), bool)
+        assert victim is not None
         (heir,) = horde.miners.keys() - {victim}
         holders = {holder.pid for holder in sight.holders()}
         if role == CHOREOGRAPHER:
             await ask_for_a_dance(sight)
         kill(sight, victim)
-        while {await sight.who_is(KEEPER), await sight.who_is(CHOREOGRAPHER)} != {heir}:
-            await asyncio.sleep(_LOOK_S)
-        while await owners(sight) != {heir}:
-            await asyncio.sleep(_LOOK_S)
-        while sight.idle(heir) + len(sight.open_leases(heir)) < len(sight.devices):
-            await asyncio.sleep(_LOOK_S)
+        await until("the heir has both roles", lambda: roles(sight), lambda seen: seen == {heir})
+        await until("the heir owns all slots", lambda: owners(sight), lambda seen: seen == {heir})
+        await until(
+            "all executors serve the heir",
+            lambda: serving(sight, heir),
+            lambda seen: seen[0] + len(seen[1]) >= len(sight.devices),
+        )
         assert {holder.pid for holder in sight.holders()} == holders
         await jobs.more_completed(4)
         await asyncio.to_thread(restart_agent, victim, horde)
-        while (await sight.placement()).dance_wanted:
-            await asyncio.sleep(_LOOK_S)
+        await until("no dance is wanted", sight.placement, lambda seen: not seen.dance_wanted)
     assert jobs.states().keys() <= {"completed", "rejected", "horde_failed"}, jobs.states()
     await whole_again(sight, jobs)
+
+
+async def roles(sight: Sight) -> set[str | None]:
+    return {await sight.who_is(KEEPER), await sight.who_is(CHOREOGRAPHER)}
+
+
+async def serving(sight: Sight, miner: str) -> tuple[int, list[str]]:
+    """How many executors are idle at the miner, and the slots that it has leased."""
+    return sight.idle(miner), sight.open_leases(miner)
 
 
 async def owners(sight: Sight) -> set[str]:

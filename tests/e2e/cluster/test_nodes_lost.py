@@ -10,11 +10,11 @@ import pytest
 
 from horde_agents.testing.nomad_server import NODE_POOL, GpuNodeAgent
 from tests.e2e.cluster.jobs import jobs_running
+from tests.e2e.cluster.patience import until
 from tests.e2e.cluster.sight import HolderProcess, Sight, children
 from tests.e2e.cluster.wholeness import whole_again
 
-pytestmark = pytest.mark.timeout(360)
-_LOOK_S = 0.2
+pytestmark = pytest.mark.timeout(600)
 
 
 async def test_holders_serve_on_while_their_nomad_agent_is_killed_and_started_again(
@@ -27,7 +27,7 @@ async def test_holders_serve_on_while_their_nomad_agent_is_killed_and_started_ag
         node.start()
         await asyncio.to_thread(node.wait_ready)
         await jobs.more_completed(2)
-    assert not jobs.not_completed()
+    jobs.check_all_completed()
     await whole_again(sight, jobs)
     assert pids(sight.holders()) == holders
 
@@ -44,7 +44,7 @@ async def test_holders_serve_on_while_their_node_is_frozen_beyond_its_heartbeat(
         finally:
             node.process.send(signal.SIGCONT)
         await nomad_says(sight, node, "ready")
-    assert not jobs.not_completed()
+    jobs.check_all_completed()
     await whole_again(sight, jobs)
     assert pids(sight.holders()) == holders
 
@@ -74,12 +74,10 @@ async def test_a_drained_node_lets_its_jobs_finish_and_serves_again_when_it_is_e
         await asyncio.to_thread(
             node_command, sight, node, "drain", "-enable", "-detach", "-yes", "-deadline=60s"
         )
-        while any(holder.node == node.name for holder in sight.holders()):
-            await asyncio.sleep(_LOOK_S)
+        await holders_on(sight, node, 0)
         await jobs.more_completed(3)
         await asyncio.to_thread(node_command, sight, node, "eligibility", "-enable")
-        while sum(holder.node == node.name for holder in sight.holders()) < len(node.gpus):
-            await asyncio.sleep(_LOOK_S)
+        await holders_on(sight, node, len(node.gpus))
     assert jobs.states().keys() <= {"completed", "rejected"}, jobs.not_completed()
     await whole_again(sight, jobs)
 
@@ -88,13 +86,22 @@ def one_node(sight: Sight) -> GpuNodeAgent:
     return next(iter(sight.cluster.nodes.values()))
 
 
+async def holders_on(sight: Sight, node: GpuNodeAgent, count: int) -> None:
+    """Wait until so many holders run on the node."""
+
+    async def look() -> list[HolderProcess]:
+        return [holder for holder in sight.holders() if holder.node == node.name]
+
+    await until(f"{count} holders on {node.name}", look, lambda seen: len(seen) == count)
+
+
 async def nomad_says(sight: Sight, node: GpuNodeAgent, status: str) -> None:
     """Wait until Nomad's servers say that of the node."""
-    while True:
-        rows = await sight.nomad.nodes(NODE_POOL)
-        if any((row.name, row.status) == (node.name, status) for row in rows):
-            return
-        await asyncio.sleep(_LOOK_S)
+
+    async def said() -> list[str]:
+        return [row.status for row in await sight.nomad.nodes(NODE_POOL) if row.name == node.name]
+
+    await until(f"Nomad says {status} of {node.name}", said, lambda seen: status in seen)
 
 
 def node_command(sight: Sight, node: GpuNodeAgent, *words: str) -> None:

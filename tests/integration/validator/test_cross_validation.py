@@ -1,5 +1,6 @@
 """Completed jobs that are run again elsewhere: which, where, and what a miner's wrong results lead to."""
 
+import asyncio
 import json
 from datetime import timedelta
 from typing import Any
@@ -7,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from horde_agents.agents.validator import records
 from horde_agents.jobs.states import JobState
 from horde_agents.protocol import job_frames as frames
 from horde_agents.runtime.clock import now
@@ -166,6 +168,33 @@ async def test_the_share_of_the_configuration_applies_while_running(stage: Stage
     await run_one(stage)
     await judged(stage)
     assert sum(offers(miners).values()) == 3
+
+
+async def test_the_last_free_executor_is_left_to_users(stage: Stage) -> None:
+    barred = asyncio.Event()
+
+    async def waits_for_the_bar(talk: Talk) -> None:
+        await talk.greet()
+        attempt = await talk.accept()
+        await barred.wait()
+        await finish(talk, attempt)
+
+    miners = await begun(stage, {"one": waits_for_the_bar, "two": waits_for_the_bar})
+    assert stage.validator is not None
+    uuid = await stage.submit(docker_image=STEADY)
+    (runner,) = await having_offers(miners)
+    pause = records.Pause(miners[runner].hotkey, "a fault", 60, 60)
+    await stage.validator.parts.store.writer.run(lambda connection: records.pause(connection, pause, now()))
+    barred.set()
+    await stage.facilitator.until_final(uuid)
+    await stage.until_idle()
+    assert sum(offers(miners).values()) == 1
+
+
+async def having_offers(miners: dict[str, ScriptedMiner]) -> list[str]:
+    while not (found := [name for name, count in offers(miners).items() if count]):
+        await asyncio.sleep(0.05)
+    return found
 
 
 async def test_the_seconds_of_a_day_bound_what_is_run_again(stage: Stage) -> None:

@@ -6,7 +6,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from horde_agents.agents.validator.routing import Facts, Miner, NoMiner, route
+from horde_agents.agents.validator.routing import Facts, Miner, NoMiner, free_executors, route
 from horde_agents.protocol.signing import Hotkey
 
 CLASS = "always_on.test"
@@ -62,6 +62,17 @@ def test_busy_executors_lower_the_weight() -> None:
         assert isinstance(order, tuple)
         first[order[0].miner.hotkey] += 1
     assert 0.30 < first["a"] / 3000 < 0.37
+
+
+def test_free_executors_are_those_that_some_job_could_have() -> None:
+    facts = Facts(
+        offering(a=3, b=2, c=4, stranger=9),
+        busy={CLASS: {"a": 2, "b": 5}},
+        barred={"c": "timed out"},
+        tried=frozenset("a"),
+    )
+    assert free_executors(MINERS, CLASS, facts) == 1
+    assert free_executors(MINERS, "another", facts) == 0
 
 
 @given(
