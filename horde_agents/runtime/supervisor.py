@@ -38,9 +38,10 @@ class Supervisor:
         task.add_done_callback(self._spawned.discard)
 
     async def settle(self, patience_s: float) -> None:
-        """Wait up to ``patience_s`` for spawned work to end by itself."""
-        if self._spawned:
-            await asyncio.wait(set(self._spawned), timeout=patience_s)
+        """Wait up to ``patience_s`` for spawned work, and what it spawns in turn, to end by itself."""
+        until_s = monotonic_s() + patience_s
+        while self._spawned and (left_s := until_s - monotonic_s()) > 0:
+            await asyncio.wait(set(self._spawned), timeout=left_s)
 
     async def stop(self) -> None:
         """Cancel spawned work, then the loops, last started first; each is over before the next."""

@@ -67,6 +67,23 @@ async def test_a_crash_takes_nobody_else_down() -> None:
         assert order == []
 
 
+async def test_settling_waits_for_what_spawned_work_spawns() -> None:
+    ended: list[str] = []
+    async with supervised() as supervisor:
+
+        async def second() -> None:
+            await asyncio.sleep(0.01)
+            ended.append("second")
+
+        async def first() -> None:
+            await asyncio.sleep(0)
+            supervisor.spawn("second", second())
+
+        supervisor.spawn("first", first())
+        await supervisor.settle(_PATIENCE_S)
+        assert ended == ["second"]
+
+
 async def test_settling_waits_for_spawned_work_and_no_longer_than_told() -> None:
     done: list[str] = []
     release = asyncio.Event()
