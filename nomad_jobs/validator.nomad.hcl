@@ -79,6 +79,22 @@ variable "user_id" {
   }
 }
 
+variable "api_port" {
+  type        = number
+  description = "Port of the HTTP endpoints /api/v1/… that other validators and operators read; 0 for one that Nomad chooses."
+  default     = 9112
+  validation {
+    condition     = var.api_port >= 0 && var.api_port <= 65535
+    error_message = "A port is 0 to 65535."
+  }
+}
+
+variable "api_network" {
+  type        = string
+  description = "Nomad host network of these endpoints; default is the node's main address."
+  default     = "default"
+}
+
 variable "operator_port" {
   type        = number
   description = "Port of /healthz, /readyz and /metrics; 0 for one that Nomad chooses."
@@ -240,6 +256,11 @@ job "validator" {
     network {
       mode = "host"
 
+      port "api" {
+        static       = var.api_port
+        host_network = var.api_network
+      }
+
       port "operator" {
         static       = var.operator_port
         host_network = var.operator_network
@@ -255,6 +276,7 @@ job "validator" {
       meta {
         nomad_job = var.name
         version   = var.version
+        api_addr  = "${NOMAD_ADDR_api}"
       }
 
       dynamic "identity" {
@@ -326,6 +348,8 @@ job "validator" {
           HOME                          = "/tmp"
           HORDE_VALIDATOR_HOTKEY_FILE   = "/secrets/hotkey"
           PYTHONDONTWRITEBYTECODE       = "1"
+          HORDE_VALIDATOR_API_HOST      = "${NOMAD_IP_api}"
+          HORDE_VALIDATOR_API_PORT      = "${NOMAD_PORT_api}"
           HORDE_VALIDATOR_OPERATOR_HOST = "${NOMAD_IP_operator}"
           HORDE_VALIDATOR_OPERATOR_PORT = "${NOMAD_PORT_operator}"
           HORDE_VALIDATOR_NETUID        = "${var.netuid}"

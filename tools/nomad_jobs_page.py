@@ -30,6 +30,19 @@ Nobody runs `holder.nomad.hcl` by hand: the miner that keeps the horde's holders
 dispatches it with the meta `horde`, `miners`, `index` and `generation` (and `attempt` for a holder made for one job). `nomad job
 status holder-h100` lists the dispatches, `nomad job inspect` of one shows class, horde and miners.
 
+## The agents' image
+
+`python3.11 -m tools.setup image` builds it on Debian 12 (about two minutes, later ones under one) from Debian's Python, `requirements/runtime.txt`
+with its hashes and this checkout, and pushes it to the local registry; `images/agent/Dockerfile` says what is in it. Push it on to a registry
+that the agents' machines reach, and take the digest that the push prints:
+
+```
+docker tag  127.0.0.1:5001/horde/agent:1 registry.example/horde/agents:0.1.0
+docker push registry.example/horde/agents:0.1.0
+```
+
+It runs as the user `horde`, number 10001, needs no capability and writes nowhere but below `/tmp` and in the allocation's directories.
+
 ## Secrets
 
 No job carries one; whoever may read jobs reads none. Each agent's secrets are items of the Nomad variable `nomad/jobs/<job>`, which only
@@ -54,7 +67,6 @@ the task's environment, too.
 | all clients | `max_kill_timeout` of at least `drain_s` + 15 s, and of a holder's `kill_timeout` | Nomad's default of 30 s would cut running jobs off |
 | agents' machines | `host_network "loopback" { cidr = "127.0.0.0/8" }`, or another network named in `operator_network` | metrics and health listen apart from the public port |
 | agents' machines | a user `horde` with the number of `user_id`, which the image has, too | else Nomad leaves a token file readable for everybody |
-| the agents' image | the program `horde`, the user `horde`, and `/tmp` with mode 1777 | an older runc gives the tmpfs the mode that `/tmp` has in the image |
 | agents' machines | a Consul agent, in which Nomad registers services | agents are found and checked there |
 | gpu nodes | `node_pool = "horde-gpu"` and the driver `raw_exec` | holders use the node's own Docker daemon |
 | gpu nodes | a user `horde` that may use Docker, and owns `/var/lib/horde/slots` | holders run as it |

@@ -24,7 +24,7 @@ from horde_agents.protocol.signing import KeypairSigner
 from horde_agents.testing.nomad_server import NODE_POOL
 from tests.bench.figures import Figure, ratio, shown
 from tests.bench.jobs import job_s, noop
-from tools.setup.images import job_image
+from tools.setup.job_image import JOB_IMAGE
 
 _CLASS: Final = "always_on.test"
 _ROUNDS: Final = 8
@@ -184,7 +184,7 @@ def _bare_job() -> dict[str, Any]:
         "Name": "run",
         "Driver": "docker",
         "Config": {
-            "image": job_image(),
+            "image": JOB_IMAGE.by_digest(),
             "command": "true",
             "network_mode": "none",
             "cap_drop": ["ALL"],

@@ -11,7 +11,7 @@ from horde_agents.clients.facilitator import FacilitatorClient, facilitator_clie
 from horde_agents.protocol.signing import KeypairSigner
 from tests.bench.figures import Figure, ratio, shown
 from tests.bench.memory import agent_figures, executor_figures
-from tools.setup.images import job_image
+from tools.setup.job_image import JOB_IMAGE
 
 _ROUNDS = 12
 _AT_ONCE = 8
@@ -103,7 +103,7 @@ async def job_s(client: FacilitatorClient) -> float:
 
 async def _docker_s() -> float:
     begun = time.perf_counter()
-    process = await asyncio.create_subprocess_exec(*DOCKER_RUN, job_image(), "true")
+    process = await asyncio.create_subprocess_exec(*DOCKER_RUN, JOB_IMAGE.by_digest(), "true")
     assert await process.wait() == 0
     return time.perf_counter() - begun
 
@@ -120,7 +120,7 @@ def noop() -> dict[str, Any]:
     """The request of a job that does nothing."""
     return {
         "executor_class": "always_on.test",
-        "docker_image": job_image(),
+        "docker_image": JOB_IMAGE.by_digest(),
         "args": ["true"],
         "download_time_limit": 5,
         "execution_time_limit": 30,

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
+from tools.setup.agent_image import ensure_agent_image
 from tools.setup.chain import ensure_chain_metadata
 from tools.setup.docker_daemon import ensure_docker
-from tools.setup.images import ensure_images
+from tools.setup.job_image import ensure_job_image
 from tools.setup.packages import install_missing
 from tools.setup.registry import ensure_registry
 from tools.setup.servers import ensure_servers
@@ -17,6 +18,7 @@ _PYTHON = ("python3-venv",)
 _DOCKER = ("ca-certificates", "docker.io", "docker-registry", "busybox-static", "iproute2")
 _DATABASE = ("postgresql",)
 _BUILDING = ("gcc", "libc6-dev")
+_IMAGES = ("mmdebstrap",)
 
 
 #: goal → the Debian packages that it needs
@@ -25,13 +27,14 @@ PACKAGES_OF: dict[str, tuple[str, ...]] = {
     "services": _DOCKER,
     "stock": _PYTHON,
     "tools": _BUILDING,
+    "image": (*_PYTHON, *_DOCKER, *_IMAGES),
     "demo": (*_PYTHON, *_DOCKER),
     "bench": (*_PYTHON, *_DOCKER, *_BUILDING),
     "cluster": (*_PYTHON, *_DOCKER, *_BUILDING),
-    "test": (*_PYTHON, *_DOCKER, *_DATABASE, *_BUILDING),
+    "test": (*_PYTHON, *_DOCKER, *_DATABASE, *_BUILDING, *_IMAGES),
 }
 
-_SERVICES: tuple[Step, ...] = (ensure_docker, ensure_registry, ensure_images)
+_SERVICES: tuple[Step, ...] = (ensure_docker, ensure_registry, ensure_job_image)
 _RUNNING_JOBS: tuple[Step, ...] = (ensure_venv, *_SERVICES, ensure_chain_metadata)
 
 #: goal → what follows its packages
@@ -40,10 +43,11 @@ STEPS_OF: dict[str, tuple[Step, ...]] = {
     "services": _SERVICES,
     "stock": (ensure_venv, ensure_stock),
     "tools": (ensure_servers,),
+    "image": (ensure_venv, ensure_docker, ensure_registry, ensure_agent_image),
     "demo": _RUNNING_JOBS,
     "cluster": (*_RUNNING_JOBS, ensure_servers),
     "bench": (*_RUNNING_JOBS, ensure_servers),
-    "test": (*_RUNNING_JOBS, ensure_stock, ensure_servers),
+    "test": (*_RUNNING_JOBS, ensure_stock, ensure_servers, ensure_agent_image),
 }
 
 

@@ -24,6 +24,8 @@ _TOLD_TO_UV = {
     "PIP_NO_INDEX": "UV_NO_INDEX",
     "PIP_TRUSTED_HOST": "UV_INSECURE_HOST",
 }
+#: what a lock file says is all that comes, and as it was when it was locked
+_LOCKED = ("--require-hashes", "--no-deps", "--only-binary", ":all:")
 
 
 def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -53,7 +55,7 @@ def install(python: Path, *names: str, log: str) -> None:
     uv comes first because it is ten times as fast; pip is asked when uv is absent or fails,
     for it knows this machine's pip configuration files.
     """
-    words = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
+    words = list(_LOCKED)
     for name in names:
         words += ["-r", str(REQUIREMENTS / f"{name}.txt")]
     try:
@@ -61,6 +63,12 @@ def install(python: Path, *names: str, log: str) -> None:
     except SetupFailed:
         print("    that did not work; once more with pip", file=sys.stderr, flush=True)
         _install(_pip(python), words, log=log)
+
+
+def install_into(folder: Path, name: str, *, log: str) -> None:
+    """Install the requirement file ``name`` into ``folder`` alone, for Python 3.11 of another root."""
+    words = [*_LOCKED, "-r", str(REQUIREMENTS / f"{name}.txt"), "--target", str(folder)]
+    _install(_uv_or_pip(VENV_PYTHON), words, log=log)
 
 
 def install_checkout(python: Path, root: Path, *, log: str) -> None:

@@ -11,6 +11,3 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hord
 LOGS = CACHE / "logs"
 REGISTRY_PORT = int(os.environ.get("SETUP_REGISTRY_PORT") or 5001)
 REGISTRY = f"127.0.0.1:{REGISTRY_PORT}"
-JOB_IMAGE = f"{REGISTRY}/horde/job:1"
-#: the same image under a name that examples like to use
-ALIAS_IMAGE = f"{REGISTRY}/alpine:3"

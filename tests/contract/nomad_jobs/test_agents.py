@@ -124,6 +124,8 @@ def test_ports_are_fixed_or_chosen_by_nomad_and_metrics_stand_apart() -> None:
     assert [port["Label"] for port in chosen["DynamicPorts"]] == ["public"]
     (own,) = group_of(agent("validator"))["Networks"][0]["DynamicPorts"]
     assert (own["Label"], own["HostNetwork"]) == ("operator", "loopback")
+    (api,) = group_of(agent("validator", api_network="public"))["Networks"][0]["ReservedPorts"]
+    assert (api["Label"], api["Value"], api["HostNetwork"]) == ("api", 9112, "public")
 
 
 @pytest.mark.parametrize("name", NAMES)

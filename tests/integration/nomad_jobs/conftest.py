@@ -86,6 +86,16 @@ class GpuNode:
         where = f"v1/client/fs/logs/{allocation['ID']}"
         return self.text("GET", f"{where}?task={task}&type={stream}&plain=true&origin=start")
 
+    def events(self, nomad_job: str, task: str) -> str:
+        """What Nomad says of the newest allocation's task, and what that wrote last."""
+        allocation = self.allocation(nomad_job)
+        if allocation is None:
+            return "it has no allocation"
+        said = ((allocation["TaskStates"] or {}).get(task) or {}).get("Events") or []
+        lines = [event["DisplayMessage"] for event in said]
+        lines += [self.log(nomad_job, task, stream)[-2_000:] for stream in ("stdout", "stderr")]
+        return "\n".join(lines)
+
 
 def over(allocation: dict[str, Any] | None) -> dict[str, Any] | None:
     return allocation if allocation and allocation["ClientStatus"] in {"complete", "failed"} else None
