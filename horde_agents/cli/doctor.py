@@ -2,31 +2,28 @@
 
 import asyncio
 import json
-import shutil
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final
 
-import aiohttp
 import typer
 
-from horde_agents.agents.miner.settings import MinerSettings
-from horde_agents.cli.checks.finding import Finding, fine, wrong
-from horde_agents.clients.docker import DockerEngine, EngineFault
-from horde_agents.jobs.classes import ClassesWrong, add_classes
-from horde_agents.protocol.signing import KeypairSigner, WalletUnreadable
-from horde_agents.runtime.settings import SettingsWrong, load_settings
+from horde_agents.cli.checks.agents import agent_finding, hotkey_finding, miner_finding
+from horde_agents.cli.checks.configured import of_miner, of_validator
+from horde_agents.cli.checks.finding import Finding
+from horde_agents.cli.checks.machine import machine_findings
+from horde_agents.cli.checks.versions import local_findings
 
-_ANSWER_S: Final = 3.0
-_FREE_BYTES: Final = 10 * 1024**3
-_OLDEST: Final = (3, 11)
+_WAIVE: Final = "Name of a check that need not be fine here, such as runc or clock; may be repeated."
 
 
 def doctor(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="A miner's settings file: check it and its cluster.")
+    ] = None,
+    validator_config: Annotated[
+        Path | None, typer.Option(help="A validator's settings file: check what it needs.")
     ] = None,
     hotkey_file: Annotated[
         Path | None, typer.Option("--hotkey-file", "-k", help="Check this hotkey file too.")
@@ -35,18 +32,15 @@ def doctor(
         list[str] | None, typer.Option(help="host:port of an agent's operator listener; may be repeated.")
     ] = None,
     miner: Annotated[list[str] | None, typer.Option(help="host:port of a miner's public listener.")] = None,
+    waive: Annotated[list[str] | None, typer.Option(envvar="HORDE_DOCTOR_WAIVE", help=_WAIVE)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check this machine and, if named, agents and a cluster; exit code 1 when something is wrong."""
-    checks: list[Callable[[], Awaitable[Finding]]] = [_python, _disk, _docker]
-    if hotkey_file is not None:
-        checks.append(lambda: _hotkey(hotkey_file))
-    checks += [_bound(_agent, address) for address in operator or ()]
-    checks += [_bound(_miner, address) for address in miner or ()]
+
+    named = _Named(config, validator_config, hotkey_file, tuple(operator or ()), tuple(miner or ()))
 
     async def look() -> list[Finding]:
-        of_config = [] if config is None else [finding async for finding in _of_miner(config)]
-        return [await check() for check in checks] + of_config
+        return [waived(finding, waive or ()) async for finding in _all_of_it(named)]
 
     findings = asyncio.run(look())
     if as_json:
@@ -57,97 +51,43 @@ def doctor(
     raise typer.Exit(0 if all(finding.fine for finding in findings) else 1)
 
 
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What the command line names besides the machine."""
+
+    miner_config: Path | None
+    validator_config: Path | None
+    hotkey_file: Path | None
+    operators: tuple[str, ...]
+    miners: tuple[str, ...]
+
+
+async def _all_of_it(named: _Named) -> AsyncIterator[Finding]:
+    runs_containers = named.validator_config is None or named.miner_config is not None
+    for finding in [*await machine_findings(runs_containers=runs_containers), *local_findings()]:
+        yield finding
+    if named.hotkey_file is not None:
+        yield hotkey_finding(named.hotkey_file)[0]
+    for address in named.operators:
+        yield await agent_finding(address)
+    for address in named.miners:
+        yield await miner_finding(address)
+    if named.miner_config is not None:
+        async for finding in of_miner(named.miner_config):
+            yield finding
+    if named.validator_config is not None:
+        async for finding in of_validator(named.validator_config):
+            yield finding
+
+
+def waived(finding: Finding, names: Sequence[str]) -> Finding:
+    """The finding; one that is wrong and whose check is among ``names`` becomes a note that says so."""
+    if finding.fine or finding.check not in names:
+        return finding
+    return replace(finding, fine=True, note=True, says=f"waived: {finding.says}")
+
+
 def _mark(finding: Finding) -> str:
     if not finding.fine:
         return typer.style("wrong", fg="red")
     return typer.style("note ", fg="yellow") if finding.note else typer.style("ok   ", fg="green")
-
-
-async def _of_miner(config: Path) -> AsyncIterator[Finding]:
-    """A miner's settings, its secrets, the miner itself, and the cluster that it is part of."""
-    try:
-        settings = load_settings(MinerSettings, "miner", config)
-        add_classes(settings.class_file)
-    except (SettingsWrong, ClassesWrong) as error:
-        yield wrong("settings", str(error))
-        return
-    yield await _hotkey(settings.hotkey_file)
-    if settings.operator_port:
-        operator = f"{settings.operator_host}:{settings.operator_port}"
-        yield await _agent(operator)
-        async for finding in _executors(operator):
-            yield finding
-    from horde_agents.cli.checks.cluster import cluster_findings  # imports what most checks do not need
-
-    async for finding in cluster_findings(settings):
-        yield finding
-
-
-async def _executors(operator: str) -> AsyncIterator[Finding]:
-    """Executors that the miner has turned away lately, and why."""
-    status, text = await _get(f"http://{operator}/executors")
-    for refused in json.loads(text)["refused"] if status == 200 else ():
-        who = f"executor {refused['slot_id'] or 'of an unknown slot'} at {refused['peer']}"
-        yield wrong("refused", f"{who}, {refused['ago_s']:.0f} s ago: {refused['why']}")
-
-
-def _bound(check: Callable[[str], Awaitable[Finding]], address: str) -> Callable[[], Awaitable[Finding]]:
-    return lambda: check(address)
-
-
-async def _python() -> Finding:
-    version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < _OLDEST:
-        return wrong("Python", f"{version}; install 3.11 or newer")
-    return fine("Python", version)
-
-
-async def _disk() -> Finding:
-    free = shutil.disk_usage("/var/lib/docker" if Path("/var/lib/docker").exists() else "/").free
-    text = f"{free / 1024**3:.0f} GiB free for images and jobs"
-    return wrong("disk", f"{text}; free up to 10 GiB") if free < _FREE_BYTES else fine("disk", text)
-
-
-async def _docker() -> Finding:
-    try:
-        await DockerEngine().labelled({"horde.doctor": "none"})
-    except EngineFault as error:
-        return wrong("Docker", f"{error!s:.160} Start it: systemctl start docker")
-    return fine("Docker", "the daemon answers")
-
-
-async def _hotkey(path: Path) -> Finding:
-    try:
-        signer = KeypairSigner.from_hotkey_file(path)
-    except WalletUnreadable as error:
-        return wrong("hotkey", str(error))
-    if path.stat().st_mode & 0o077:
-        return wrong("hotkey", f"{path} is readable by others; run: chmod 600 {path}")
-    return fine("hotkey", signer.hotkey)
-
-
-async def _agent(address: str) -> Finding:
-    status, text = await _get(f"http://{address}/readyz")
-    if status == 200:
-        return fine(f"agent {address}", "ready")
-    if status == 503:
-        faults = json.loads(text)["wrong"]
-        return wrong(f"agent {address}", "; ".join(f"{name}: {why}" for name, why in faults.items()))
-    return wrong(f"agent {address}", f"{text}; is it running, and is this its operator port?")
-
-
-async def _miner(address: str) -> Finding:
-    status, text = await _get(f"http://{address}/admin/login/")
-    if status != 200:
-        return wrong(f"miner {address}", f"{text}; open the port in the firewall and check the axon")
-    _, version = await _get(f"http://{address}/version")
-    return fine(f"miner {address}", f"reachable, {version}")
-
-
-async def _get(url: str) -> tuple[int, str]:
-    try:
-        timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
-        async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url) as reply:
-            return reply.status, await reply.text()
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        return 0, f"no answer ({type(error).__name__})"

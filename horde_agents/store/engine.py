@@ -59,13 +59,45 @@ async def open_store(url: str) -> AsyncIterator[Store]:
         await reader.dispose()
 
 
-def _engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The schema that a database has, if any, and the newest that this version knows."""
+
+    found: str | None
+    newest: str | None
+
+
+async def schema_of(url: str) -> Schema:
+    """Look at a database without changing it.
+
+    Raises:
+        StoreUnusable: unreachable, not a database, or written by a newer version.
+    """
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "sqlite" and not _is_there(parsed):
+        return Schema(None, _script().get_current_head())
+    reader, writes = _engines(url)
     try:
-        parsed = make_url(url)
+        async with reader.connect() as connection:
+            return await connection.run_sync(_schema)
+    except (DBAPIError, OSError) as error:
+        raise _cannot_be_opened(reader, error) from error
+    finally:
+        await writes.dispose()
+        await reader.dispose()
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
     except ArgumentError as error:
         raise StoreUnusable(
             "The database URL cannot be read; use sqlite:///path or postgresql://…"
         ) from error
+
+
+def _engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
+    parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engines(parsed)
     if parsed.get_backend_name() == "postgresql":
@@ -92,6 +124,10 @@ def _sqlite_engines(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)
         event.listen(engine.sync_engine, "begin", partial(_begin, begin))
     return reader, writes
+
+
+def _is_there(url: URL) -> bool:
+    return url.database is not None and Path(url.database).is_file()
 
 
 def _sqlite_file(url: URL) -> Path:
@@ -125,21 +161,38 @@ async def _migrate(engine: AsyncEngine) -> None:
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
             await connection.run_sync(_upgrade)
     except (DBAPIError, OSError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        raise StoreUnusable(f"Database {engine.url!r} cannot be opened: {cause}") from error
+        raise _cannot_be_opened(engine, error) from error
+
+
+def _cannot_be_opened(engine: AsyncEngine, error: DBAPIError | OSError) -> StoreUnusable:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return StoreUnusable(f"Database {engine.url!r} cannot be opened: {cause}")
 
 
 def _upgrade(connection: Connection) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    config.attributes["connection"] = connection
-    script = ScriptDirectory.from_config(config)
-    current = MigrationContext.configure(connection).get_current_revision()
-    if current == script.get_current_head():
-        return
-    if current is not None and current not in {revision.revision for revision in script.walk_revisions()}:
+    schema = _schema(connection)
+    if schema.found != schema.newest:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _schema(connection: Connection) -> Schema:
+    script = _script()
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found is not None and found not in {revision.revision for revision in script.walk_revisions()}:
         raise StoreUnusable(
-            f"The database is at schema {current}, which this version does not know: "
+            f"The database is at schema {found}, which this version does not know: "
             "run the newer version of horde again, or restore a backup of before the upgrade."
         )
-    command.upgrade(config, "head")
+    return Schema(found, script.get_current_head())
+
+
+def _script() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return config

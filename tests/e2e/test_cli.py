@@ -126,9 +126,9 @@ def test_what_is_wrong_is_said_in_a_sentence(env: dict[str, str], horde: Embedde
 def test_the_doctor_looks_at_machine_key_and_agents(env: dict[str, str], horde: EmbeddedHorde) -> None:
     miner = horde.miner.removeprefix("http://")
     words = ["doctor", "-k", str(horde.user_file), "--operator", horde.operators["miner"], "--miner", miner]
-    findings = told(env, *words)
-    assert {finding["check"].split()[0] for finding in findings} == {
-        "Python", "disk", "Docker", "hotkey", "agent", "miner",
+    findings = told(env | {"HORDE_DOCTOR_WAIVE": "clock runc"}, *words)
+    assert {finding["check"].split()[0] for finding in findings} >= {
+        "Python", "disk", "Docker", "clock", "hotkey", "agent", "miner",
     }  # fmt: skip
     assert all(finding["fine"] for finding in findings), findings
     assert "wrong" in said(env, "doctor", "--operator", "127.0.0.1:1", code=1)

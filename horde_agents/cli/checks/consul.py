@@ -6,7 +6,8 @@ from typing import Final
 from horde_agents.agents.miner.placed.stores import consul_address
 from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.cli.checks.finding import Finding, fine, wrong
-from horde_agents.cli.checks.servers import CONSUL, server_findings, token_finding, version_findings
+from horde_agents.cli.checks.servers import CONSUL, server_findings, token_finding
+from horde_agents.cli.checks.versions import cluster_finding
 from horde_agents.clients.consul_connection import ConsulConnection
 from horde_agents.placement.coordination import Coordination, CoordinationAway, CoordinationDenied, Put
 from horde_agents.placement.records import CHOREOGRAPHER, Keys
@@ -34,8 +35,9 @@ async def consul_findings(settings: MinerSettings) -> AsyncIterator[Finding]:
     finally:
         await connection.close()
     versions = [(row["Node"], (row.get("Meta") or {}).get("consul-version", "")) for row in rows]
-    for finding in version_findings(CONSUL, [row for row in versions if row[1]]):
-        yield finding
+    judged = cluster_finding("consul", [row for row in versions if row[1]])
+    if judged is not None:
+        yield judged
 
 
 async def rights_finding(store: Coordination, horde: str) -> Finding:

@@ -12,7 +12,8 @@ from horde_agents.agents.miner.nomad.picture import Picture, room_for, take_pict
 from horde_agents.agents.miner.nomad.pool import holder_variables, nomad_address
 from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.cli.checks.finding import Finding, fine, noted, wrong
-from horde_agents.cli.checks.servers import NOMAD, server_findings, token_finding, version_findings
+from horde_agents.cli.checks.servers import NOMAD, server_findings, token_finding
+from horde_agents.cli.checks.versions import cluster_finding
 from horde_agents.clients.cluster_http import ClusterHttp, ServerAway, ServerDenied, ServerRefused
 from horde_agents.clients.nomad import Nomad
 from horde_agents.clients.nomad_rows import GpuNode
@@ -73,7 +74,7 @@ async def _cluster(asked: _Asked, state: HordeState) -> AsyncIterator[Finding]:
     members = (await asked.get("/v1/agent/members"))["Members"]
     versions = [(f"server {each['Name']}", each["Tags"].get("build", "")) for each in members]
     versions += [(f"node {row['Name']}", row["Version"]) for row in rows if row["Status"] == "ready"]
-    for finding in version_findings(NOMAD, versions):
+    if (finding := cluster_finding("nomad", versions)) is not None:
         yield finding
     nodes = await asked.nomad.nodes(settings.nomad_node_pool)
     found = [*node_findings(settings.nomad_node_pool, nodes), *_drivers(rows), *_secrets(settings, rows)]

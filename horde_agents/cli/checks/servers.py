@@ -1,8 +1,6 @@
 """A cluster's servers one by one, and whether they take our token: what Consul and Nomad have in common."""
 
 import json
-import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,7 +15,6 @@ from horde_agents.clients.cluster_http import (
 
 #: What Nomad says of tokens that it cannot use, with a 500.
 _NOT_VALID: Final = ("token expired", "signed token")
-_NUMBERS: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +25,10 @@ class Product:
     token_header: str
     token_file_setting: str
     peers: str
-    oldest: tuple[int, int, int]
 
 
-CONSUL: Final = Product(
-    "Consul", "X-Consul-Token", "consul_token_file", "consul operator raft list-peers", (1, 22, 7)
-)
-NOMAD: Final = Product(
-    "Nomad", "X-Nomad-Token", "nomad_token_file", "nomad operator raft list-peers", (1, 11, 3)
-)
+CONSUL: Final = Product("Consul", "X-Consul-Token", "consul_token_file", "consul operator raft list-peers")
+NOMAD: Final = Product("Nomad", "X-Nomad-Token", "nomad_token_file", "nomad operator raft list-peers")
 
 
 async def server_findings(product: Product, address: ClusterAddress) -> list[Finding]:
@@ -73,22 +65,6 @@ async def token_finding(product: Product, address: ClusterAddress) -> Finding | 
         return None
     until = json.loads(said).get("ExpirationTime")
     return fine(f"{product.name} token", f"valid{f' until {until}' if until else ''}, from {file}")
-
-
-def version_findings(product: Product, versions: Iterable[tuple[str, str]]) -> Iterator[Finding]:
-    """``versions`` are (where, version); nothing is said where none is known."""
-    known = sorted(versions)
-    oldest = ".".join(map(str, product.oldest))
-    old = [(where, version) for where, version in known if _read(version) < product.oldest]
-    for where, version in old:
-        yield wrong(f"{product.name} version", f"{where} runs {version}; {oldest} is the lowest supported")
-    if known and not old:
-        yield fine(f"{product.name} version", ", ".join(sorted({version for _, version in known})))
-
-
-def _read(version: str) -> tuple[int, ...]:
-    found = _NUMBERS.search(version)
-    return tuple(map(int, found.groups())) if found else ()
 
 
 async def _server(product: Product, address: ClusterAddress) -> Finding:

@@ -202,7 +202,7 @@ async def test_the_nomad_policy_that_comes_with_the_project_is_enough(
     file = locked_nomad.token_file(doctor.folder, policy.read_text().replace("{{ namespace }}", "default"))
     found = await doctor.look(**in_nomad(locked_nomad.server.url, doctor.folder, nomad_token_file=str(file)))
     assert "denied" not in json.dumps(found)
-    assert next(each["fine"] for each in found if each["check"] == "Nomad version")
+    assert next(each["fine"] for each in found if each["check"] == "nomad")
 
 
 async def test_class_that_no_node_can_serve_is_named_with_the_missing_device(

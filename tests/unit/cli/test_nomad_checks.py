@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from horde_agents.cli.checks.nomad import class_finding, node_findings
-from horde_agents.cli.checks.servers import NOMAD, version_findings
+from horde_agents.cli.checks.versions import cluster_finding
 from horde_agents.clients.nomad_rows import GpuDevice, GpuNode
 
 A6000 = [GpuDevice(f"GPU-{letter}", "NVIDIA RTX A6000", 49140, healthy=True) for letter in "ab"]
@@ -64,12 +64,15 @@ def test_an_unknown_class_is_named() -> None:
     assert "no such executor class" in class_finding("always_on.gpu.h1000", [NODE]).says
 
 
-def test_a_version_that_is_too_old_is_named_with_its_place() -> None:
-    (finding,) = version_findings(NOMAD, [("server a", "1.11.3"), ("node b", "1.10.9")])
+def test_a_version_that_is_too_old_is_named_with_its_place_and_the_reason() -> None:
+    finding = cluster_finding("nomad", [("server a", "2.0.5"), ("node b", "1.10.9")])
+    assert finding is not None
     assert not finding.fine
-    assert finding.says == "node b runs 1.10.9; 1.11.3 is the lowest supported"
+    assert finding.says.startswith("node b has 1.10.9; below 2.0.5 a job can reach the host's")
 
 
-def test_supported_versions_are_shown_once() -> None:
-    (finding,) = version_findings(NOMAD, [("server a", "2.0.4"), ("node b", "2.0.4"), ("c", "1.11.3")])
-    assert finding.says == "1.11.3, 2.0.4"
+def test_fit_versions_are_shown_once() -> None:
+    finding = cluster_finding("nomad", [("server a", "2.0.5"), ("node b", "2.0.5"), ("c", "2.1.0+ent")])
+    assert finding is not None
+    assert (finding.fine, finding.says) == (True, "2.0.5, 2.1.0+ent")
+    assert cluster_finding("nomad", []) is None

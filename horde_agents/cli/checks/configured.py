@@ -1,0 +1,73 @@
+"""What an agent needs, by its settings file: key, database, chain, certificates, peers."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from horde_agents.agents.miner.settings import MinerSettings
+from horde_agents.agents.validator.settings import ValidatorSettings
+from horde_agents.cli.checks.agents import (
+    agent_finding,
+    executor_findings,
+    hotkey_finding,
+    miner_finding,
+)
+from horde_agents.cli.checks.certificates import certificate_findings
+from horde_agents.cli.checks.database import database_finding
+from horde_agents.cli.checks.finding import Finding, wrong
+from horde_agents.jobs.classes import ClassesWrong, add_classes
+from horde_agents.runtime.settings import SettingsWrong, load_settings
+
+# chain and cluster are imported where they are needed: most checks do without, and they take a second
+
+
+async def of_miner(config: Path) -> AsyncIterator[Finding]:
+    """A miner's settings, what they name, the miner itself, and the cluster that it is part of."""
+    try:
+        settings = load_settings(MinerSettings, "miner", config)
+        add_classes(settings.class_file)
+    except (SettingsWrong, ClassesWrong) as error:
+        yield wrong("settings", str(error))
+        return
+    found, signer = hotkey_finding(settings.hotkey_file)
+    yield found
+    yield await database_finding(settings.database_url)
+    for finding in certificate_findings(settings):
+        yield finding
+    if signer is not None and settings.chain_url:
+        from horde_agents.cli.checks.chain import Registration, miner_findings
+
+        served = (settings.axon_ip, settings.axon_port or settings.port) if settings.axon_ip else None
+        where = Registration(settings.chain_url, settings.netuid, signer)
+        async for finding in miner_findings(where, served, miner_finding):
+            yield finding
+    if settings.operator_port:
+        operator = f"{settings.operator_host}:{settings.operator_port}"
+        yield await agent_finding(operator)
+        async for finding in executor_findings(operator):
+            yield finding
+    from horde_agents.cli.checks.cluster import cluster_findings
+
+    async for finding in cluster_findings(settings):
+        yield finding
+
+
+async def of_validator(config: Path) -> AsyncIterator[Finding]:
+    """A validator's settings, what they name, its trusted miner, and the validator itself."""
+    try:
+        settings = load_settings(ValidatorSettings, "validator", config)
+        add_classes(settings.class_file)
+    except (SettingsWrong, ClassesWrong) as error:
+        yield wrong("settings", str(error))
+        return
+    found, signer = hotkey_finding(settings.hotkey_file)
+    yield found
+    yield await database_finding(settings.database_url)
+    if signer is not None and settings.chain_url:
+        from horde_agents.cli.checks.chain import Registration, validator_findings
+
+        async for finding in validator_findings(Registration(settings.chain_url, settings.netuid, signer)):
+            yield finding
+    if settings.trusted_miner is not None:
+        yield await miner_finding(f"{settings.trusted_miner.host}:{settings.trusted_miner.port}")
+    if settings.operator_port:
+        yield await agent_finding(f"{settings.operator_host}:{settings.operator_port}")

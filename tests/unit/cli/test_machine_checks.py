@@ -1,0 +1,118 @@
+"""What doctor makes of this machine: clock, versions, certificates, and what an operator waives."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from pydantic import BaseModel
+
+from horde_agents.cli.checks.certificates import certificate_findings
+from horde_agents.cli.checks.finding import fine, wrong
+from horde_agents.cli.checks.machine import clock_finding, kernel_clock
+from horde_agents.cli.checks.versions import floors, local_findings, numbers
+from horde_agents.cli.doctor import waived
+from horde_agents.runtime.clock import now
+
+UNSYNC = 0x40
+
+
+def test_a_clock_that_nothing_keeps_is_wrong_and_one_in_step_is_fine() -> None:
+    assert "systemd-timesyncd" in clock_finding((UNSYNC | 1, 16_000_000)).says
+    assert not clock_finding((UNSYNC, 0)).fine
+    assert clock_finding((0x2001, 1_500)).says == "in step to 0.002 s"
+
+
+def test_the_kernel_tells_its_clock() -> None:
+    status, error_us = kernel_clock()
+    assert 0 <= status <= 0xFFFF
+    assert 0 <= error_us <= 16_000_000
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        ("runc version 1.1.5+ds1", (1, 1, 5)),
+        ("NVIDIA Container Toolkit CLI version 1.19.1", (1, 19, 1)),
+        ("580.95.05", (580, 95, 5)),
+        ("6.1.0-18-amd64", (6, 1, 0)),
+        ("Nomad v2.0.5", (2, 0, 5)),
+        ("no number", ()),
+    ],
+)
+def test_the_version_in_a_text_is_its_first_numbers(said: str, version: tuple[int, ...]) -> None:
+    assert numbers(said) == version
+
+
+def test_a_program_below_its_floor_is_named_with_reason_and_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, said in (("runc", "runc version 1.3.2"), ("nvidia-ctk", "CLI version 1.19.1\ncommit: 9")):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\necho '{said}'\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    found = {finding.check: finding for finding in local_findings()}
+    assert "this machine has 1.3.2; below 1.3.3 a container can write outside itself" in found["runc"].says
+    assert found["runc"].says.endswith(floors()["runc"].remedy)
+    assert found["nvidia-container-toolkit"] == fine("nvidia-container-toolkit", "1.19.1")
+    assert "nvidia-driver" not in found  # there is none here
+
+
+def test_what_is_waived_becomes_a_note_that_says_so() -> None:
+    old = wrong("runc", "too old")
+    assert waived(old, ["clock"]) is old
+    assert (waived(old, ["runc"]).fine, waived(old, ["runc"]).says) == (True, "waived: too old")
+    assert waived(fine("runc", "1.3.3"), ["runc"]).says == "1.3.3"
+
+
+class Settings(BaseModel):
+    consul_ca_file: Path | None = None
+    nomad_certificate_file: Path | None = None
+    hotkey_file: Path | None = None
+
+
+def certificate(folder: Path, days: int) -> Path:
+    key, at = ec.generate_private_key(ec.SECP256R1()), now()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(at - timedelta(days=400))
+        .not_valid_after(at + timedelta(days=days, hours=1))
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / f"{days}.pem"
+    file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("days", "is_fine", "said"),
+    [(31, True, "holds until"), (29, False, "in 29 days; renew it"), (-1, False, "has expired on")],
+)
+def test_a_certificate_is_renewed_before_it_ends(tmp_path: Path, days: int, is_fine: bool, said: str) -> None:
+    (found,) = certificate_findings(
+        Settings(consul_ca_file=certificate(tmp_path, days), hotkey_file=tmp_path)
+    )
+    assert (found.check, found.fine) == ("certificate consul_ca", is_fine)
+    assert said in found.says
+
+
+def test_the_first_certificate_of_a_bundle_to_end_counts(tmp_path: Path) -> None:
+    both = tmp_path / "both.pem"
+    both.write_bytes(certificate(tmp_path, 300).read_bytes() + certificate(tmp_path, 3).read_bytes())
+    (found,) = certificate_findings(Settings(nomad_certificate_file=both))
+    assert "in 3 days" in found.says
+
+
+def test_a_file_that_is_no_certificate_is_named_with_its_setting(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("hello")
+    settings = Settings(consul_ca_file=text, nomad_certificate_file=tmp_path / "none")
+    said = [finding.says for finding in certificate_findings(settings) if not finding.fine]
+    assert "is no PEM certificate; correct setting 'consul_ca_file'" in said[0]
+    assert "cannot be read" in said[1]
