@@ -1,14 +1,13 @@
 """The agents' image: Debian's Python, the locked requirements, the project. No registry is asked for it."""
 
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from tools.setup.installer import install_into
-from tools.setup.local_image import LocalImage, digest_of_files
+from tools.setup.local_image import LocalImage, daemon_has, digest_of_files
 from tools.setup.places import REGISTRY, REQUIREMENTS, ROOT
 from tools.setup.progress import run, step
 
@@ -28,7 +27,7 @@ def ensure_agent_image() -> None:
     sources = digest_of_files(_files())
     if AGENT_IMAGE.is_current(sources):
         return
-    if not _has_base():
+    if not daemon_has(_BASE):
         with step("base of the agents' image (about a minute)"):
             _make_base()
     with step("agents' image"), tempfile.TemporaryDirectory(prefix="horde-agent-") as place:
@@ -50,11 +49,6 @@ def _files() -> Iterator[Path]:
 
 def _compiled(_folder: str, names: list[str]) -> list[str]:
     return [name for name in names if name == "__pycache__"]
-
-
-def _has_base() -> bool:
-    asked = subprocess.run(["docker", "image", "inspect", _BASE], capture_output=True, check=False)
-    return asked.returncode == 0
 
 
 def _make_base() -> None:

@@ -7,6 +7,7 @@ from tools.setup.chain import ensure_chain_metadata
 from tools.setup.docker_daemon import ensure_docker
 from tools.setup.job_image import ensure_job_image
 from tools.setup.packages import install_missing
+from tools.setup.prompt_image import ensure_prompt_images
 from tools.setup.registry import ensure_registry
 from tools.setup.servers import ensure_servers
 from tools.setup.stock import ensure_stock
@@ -28,6 +29,7 @@ PACKAGES_OF: dict[str, tuple[str, ...]] = {
     "stock": _PYTHON,
     "tools": _BUILDING,
     "image": (*_PYTHON, *_DOCKER, *_IMAGES),
+    "solver": (*_PYTHON, *_DOCKER),
     "demo": (*_PYTHON, *_DOCKER),
     "bench": (*_PYTHON, *_DOCKER, *_BUILDING),
     "cluster": (*_PYTHON, *_DOCKER, *_BUILDING),
@@ -44,10 +46,11 @@ STEPS_OF: dict[str, tuple[Step, ...]] = {
     "stock": (ensure_venv, ensure_stock),
     "tools": (ensure_servers,),
     "image": (ensure_venv, ensure_docker, ensure_registry, ensure_agent_image),
+    "solver": (ensure_venv, *_SERVICES, ensure_prompt_images),
     "demo": _RUNNING_JOBS,
     "cluster": (*_RUNNING_JOBS, ensure_servers),
     "bench": (*_RUNNING_JOBS, ensure_servers),
-    "test": (*_RUNNING_JOBS, ensure_stock, ensure_servers, ensure_agent_image),
+    "test": (*_RUNNING_JOBS, ensure_stock, ensure_servers, ensure_agent_image, ensure_prompt_images),
 }
 
 

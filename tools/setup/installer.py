@@ -66,8 +66,16 @@ def install(python: Path, *names: str, log: str) -> None:
 
 
 def install_into(folder: Path, name: str, *, log: str) -> None:
-    """Install the requirement file ``name`` into ``folder`` alone, for Python 3.11 of another root."""
-    words = [*_LOCKED, "-r", str(REQUIREMENTS / f"{name}.txt"), "--target", str(folder)]
+    """Unpack the wheels of requirement file ``name`` into ``folder``, for a Python 3.11 that is elsewhere."""
+    words = [
+        *_LOCKED,
+        "--python-version",
+        "3.11",
+        "-r",
+        str(REQUIREMENTS / f"{name}.txt"),
+        "--target",
+        str(folder),
+    ]
     _install(_uv_or_pip(VENV_PYTHON), words, log=log)
 
 

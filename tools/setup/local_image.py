@@ -6,7 +6,7 @@ A record in the cache says of which sources an image was made, and under which d
 import hashlib
 import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,19 +28,19 @@ class LocalImage:
             return False
         record = json.loads(self._record.read_text())
         in_registry = all(_pushed(name) == record["digest"] for name in self._names)
-        return record["sources"] == sources and in_registry and _daemon_has(*self._names)
+        return record["sources"] == sources and in_registry and daemon_has(*self._names)
 
-    def build(self, folder: Path, sources: str) -> None:
-        """Build the image from the Dockerfile in ``folder`` and push it.
+    def build(self, folder: Path, sources: str, words: Sequence[str] = (), *, log: str = "images") -> None:
+        """Build the image from the Dockerfile in ``folder``, with more ``words`` for Docker, and push it.
 
         Raises:
             SetupFailed: Docker or the registry failed.
         """
-        run(["docker", "build", "-q", "-t", self.tag, folder], log="images")
+        run(["docker", "build", "-q", *words, "-t", self.tag, folder], log=log)
         for alias in self.aliases:
-            run(["docker", "tag", self.tag, alias], log="images")
+            run(["docker", "tag", self.tag, alias], log=log)
         for name in self._names:
-            run(["docker", "push", "-q", name], log="images")
+            run(["docker", "push", "-q", name], log=log)
         digest = _pushed(self.tag)
         if digest is None:
             raise SetupFailed(
@@ -65,8 +65,8 @@ class LocalImage:
 
     @property
     def _record(self) -> Path:
-        name = self.tag.rpartition(":")[0].rpartition("/")[2]
-        return CACHE / f"{name}-image.json"
+        name = self.tag.rpartition("/")[2].replace(":", "-")
+        return CACHE / f"image-{name}.json"
 
 
 def digest_of_files(files: Iterable[Path]) -> str:
@@ -82,6 +82,7 @@ def _pushed(image: str) -> str | None:
     return digest_in_registry(repository, tag)
 
 
-def _daemon_has(*images: str) -> bool:
+def daemon_has(*images: str) -> bool:
+    """Whether the Docker daemon has all of ``images``."""
     asked = subprocess.run(["docker", "image", "inspect", *images], capture_output=True, check=False)
     return asked.returncode == 0

@@ -31,6 +31,8 @@ def write_locks(*, upgrade: bool) -> None:
     project = ROOT / "pyproject.toml"
     _compile("runtime", project, upgrade=upgrade)
     _compile("dev", project, "--group", "dev", "-c", REQUIREMENTS / "runtime.txt", upgrade=upgrade)
+    # the rest of what these need is Debian's
+    _compile("prompt-solver", REQUIREMENTS / "prompt-solver.in", "--no-deps", upgrade=upgrade)
     for name in ("bootstrap", *(f"stock-{name}" for name in STOCK)):
         _compile(name, REQUIREMENTS / f"{name}.in", upgrade=upgrade)
 
