@@ -10,6 +10,8 @@ import pytest
 
 from horde_agents.agents.validator.prompts.sampler import Prompt, sample
 from prompt_solver.faults import ExitCode
+from prompt_solver.model_files import digests_of
+from prompt_solver.pin import hub_folder, pin_of
 
 pytestmark = pytest.mark.docker
 Answered = Callable[[str, Sequence[Prompt]], Mapping[str, str]]
@@ -20,6 +22,8 @@ BOUNDS = (
     "--memory=2g",
     "--tmpfs=/tmp",
 )
+#: as the Dockerfile pins the tiny model
+ANSWER = {"max_new_tokens": 48}
 
 
 def ran(image: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -64,6 +68,26 @@ def test_other_prompts_and_other_weights_have_other_answers(
     ours, others = answered(prompt_image, prompts), answered(other_prompt_image, prompts)
     assert ours["a"] == ours["c"] != ours["b"]
     assert not set(ours.values()) & set(others.values())
+
+
+def test_model_named_by_id_and_revision_is_found_in_the_hubs_layout(
+    prompt_image: str, answered: Answered, tmp_path: Path
+) -> None:
+    prompts = sample(1)
+    hub, folder = tmp_path / "hub", place(tmp_path / "named", prompts)
+    snapshot = hub_folder("owner/name", "0" * 40, hub)
+    snapshot.parent.mkdir(parents=True)
+    bind = f"--volume={snapshot.parent}:/copy"
+    copy = ["docker", "run", "--rm", bind, "--entrypoint=python3", prompt_image]
+    script = f"import shutil; shutil.copytree('/model', '/copy/{snapshot.name}')"
+    subprocess.run([*copy, "-c", script], check=True)
+    pin = pin_of({"id": "owner/name", "revision": "0" * 40, "files": digests_of(snapshot)} | ANSWER, "test")
+    (tmp_path / "pin.json").write_text(pin.to_json())
+    ended = ran(
+        prompt_image, folder, f"--volume={hub}:/models:ro", f"--volume={tmp_path / 'pin.json'}:/pin.json:ro"
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads((folder / "output" / "answers.json").read_bytes()) == answered(prompt_image, prompts)
 
 
 def test_model_that_was_changed_in_the_image_answers_nothing(prompt_image: str, tmp_path: Path) -> None:

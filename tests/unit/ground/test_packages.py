@@ -7,6 +7,7 @@ import pytest
 
 from tools.setup.goals import PACKAGES_OF, STEPS_OF
 from tools.setup.packages import PRESENT, is_static, missing, refusal
+from tools.setup.prompt_image import ensure_prompt_image
 
 
 def test_only_absent_packages_are_missing_and_order_is_kept() -> None:
@@ -45,6 +46,10 @@ def test_every_goal_has_both_packages_and_steps() -> None:
 def test_tests_need_whatever_the_demo_needs() -> None:
     assert set(PACKAGES_OF["demo"]) < set(PACKAGES_OF["test"])
     assert set(STEPS_OF["demo"]) < set(STEPS_OF["test"])
+
+
+def test_only_tests_and_the_solvers_own_goal_wait_for_its_image() -> None:
+    assert {goal for goal, steps in STEPS_OF.items() if ensure_prompt_image in steps} == {"solver", "test"}
 
 
 def test_program_that_needs_a_dynamic_linker_is_not_static() -> None:
