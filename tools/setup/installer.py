@@ -67,15 +67,8 @@ def install(python: Path, *names: str, log: str) -> None:
 
 def install_into(folder: Path, name: str, *, log: str) -> None:
     """Unpack the wheels of requirement file ``name`` into ``folder``, for a Python 3.11 that is elsewhere."""
-    words = [
-        *_LOCKED,
-        "--python-version",
-        "3.11",
-        "-r",
-        str(REQUIREMENTS / f"{name}.txt"),
-        "--target",
-        str(folder),
-    ]
+    words = [*_LOCKED, "--python-version", "3.11", "--target", str(folder)]
+    words += ["-r", str(REQUIREMENTS / f"{name}.txt")]
     _install(_uv_or_pip(VENV_PYTHON), words, log=log)
 
 
