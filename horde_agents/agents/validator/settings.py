@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from horde_agents.jobs.budget import RESERVATION_S, STARTUP_S
 from horde_agents.protocol.signing import is_hotkey
@@ -111,9 +111,8 @@ class ValidatorSettings(AgentSettings):
     prompts_running_s: int = Field(60, gt=0, description="Seconds an `llm_prompts` job may run.")
     objects_url: str = Field("", description="S3 server of prompts and answers, as executors reach it.")
     objects_region: str = Field("us-east-1", description="Region that the S3 server's signatures name.")
-    objects_bucket: str = Field(
-        "horde-prompts", description="Bucket of prompts and answers, made if missing."
-    )
+    prompts_bucket: str = Field("horde-prompts", description="Bucket of prompts, made if missing.")
+    answers_bucket: str = Field("horde-answers", description="Bucket of answers, made if missing; another.")
     objects_access_key_id: str = Field("", description="Access key id at the S3 server.")
     objects_secret_file: Path | None = Field(None, description="File with the secret access key.")
     objects_call_s: float = Field(10.0, gt=0, description="Seconds for one call of the S3 server.")
@@ -259,3 +258,11 @@ class ValidatorSettings(AgentSettings):
         elif value not in {"anyone", "metagraph"}:
             raise ValueError("use 'anyone', 'metagraph' or a list of hotkeys")
         return value
+
+    @model_validator(mode="after")
+    def _buckets_differ(self) -> "ValidatorSettings":
+        if self.prompts_bucket == self.answers_bucket:
+            raise ValueError(
+                f"prompts_bucket and answers_bucket are both {self.answers_bucket!r}; name two buckets"
+            )
+        return self

@@ -15,6 +15,7 @@ from horde_agents.agents.validator.parts import Parts
 from horde_agents.agents.validator.prompts.kind import PromptsKind
 from horde_agents.agents.validator.prompts.sampler import sample
 from horde_agents.agents.validator.synthetic.kinds import Finding, JobReport, KindNotReady, Task, load_kind
+from horde_agents.clients.objects import S3Objects
 from horde_agents.protocol import job_frames as frames
 from horde_agents.protocol.rest_api import read_create_job
 from horde_agents.scoring.facts import Outcome
@@ -156,6 +157,19 @@ async def test_without_the_trusted_miners_answers_there_is_no_batch(
         parts.run_trusted = run
         with pytest.raises(KindNotReady, match="trusted miner"):
             await kind.prepare({CLASS: 1}, BATCH)
+
+
+async def test_prompts_and_answers_have_a_bucket_each(
+    stage: Stage, object_server: ObjectServer, tmp_path: Path, objects: S3Objects
+) -> None:
+    buckets = {"prompts_bucket": "own-prompts", "answers_bucket": "own-answers"}
+    kind, tasks = await prepared(await parts_of(stage, object_server, tmp_path, **buckets), 1)
+    await Runner().run(tasks[0].request)
+    prompts, answers = [await objects.list(bucket, f"{BATCH}/", 10) for bucket in buckets.values()]
+    assert len(prompts) == 2  # the trusted miner's and the executor's
+    assert prompts == answers
+    await kind.clean(BATCH)
+    assert [await objects.list(bucket, "", 10) for bucket in buckets.values()] == [[], []]
 
 
 async def test_cleaning_removes_prompts_and_answers(

@@ -1,4 +1,4 @@
-"""Who may read a validator's endpoints, as files and the environment say it."""
+"""What a validator's settings take and refuse, as files and the environment say it."""
 
 from pathlib import Path
 
@@ -52,3 +52,13 @@ def test_readers_are_the_metagraphs_validators_on_loopback_by_default() -> None:
     settings = _from_environment("metagraph")
     assert (settings.api_host, settings.api_readers) == ("127.0.0.1", "metagraph")
     assert ValidatorSettings(hotkey_file=Path("key")) == settings
+
+
+def test_one_bucket_for_prompts_and_answers_is_refused() -> None:
+    environ = {
+        "HORDE_VALIDATOR_HOTKEY_FILE": "key",
+        "HORDE_VALIDATOR_PROMPTS_BUCKET": "one",
+        "HORDE_VALIDATOR_ANSWERS_BUCKET": "one",
+    }
+    with pytest.raises(SettingsWrong, match=r"prompts_bucket and answers_bucket are both 'one'"):
+        load_settings(ValidatorSettings, "validator", None, environ)

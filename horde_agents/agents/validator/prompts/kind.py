@@ -28,11 +28,10 @@ from horde_agents.store import prompt_sets
 _ANSWER_BYTES: Final = 16 * 1024
 _TRANSFER_S: Final = 10
 _SPARE_S: Final = 120
-_PLACES: Final = ("prompts", "answers")
 
 
 class PromptsKind:
-    """Prompts and answers of a batch lie below ``prompts/<batch>/`` and ``answers/<batch>/``."""
+    """A batch's prompts and answers have one name, ``<batch>/<uuid>.json``, in a bucket each."""
 
     name = "llm_prompts"
 
@@ -46,7 +45,8 @@ class PromptsKind:
         if not self._settings.prompts_image:
             raise KindNotReady("The setting prompts_image names no image that answers prompts.")
         try:
-            await self._objects().ensure_bucket(self._settings.objects_bucket)
+            for bucket in self._buckets():
+                await self._objects().ensure_bucket(bucket)
             return {
                 name: await self._tasks(name, count, batch_uuid)
                 for name, count in sorted(executor_classes.items())
@@ -59,7 +59,7 @@ class PromptsKind:
         expected: Mapping[str, str] = task.secret["answers"]
         most = _ANSWER_BYTES * len(expected)
         try:
-            body = await self._objects().get(self._settings.objects_bucket, task.secret["key"], most)
+            body = await self._objects().get(self._settings.answers_bucket, task.secret["key"], most)
         except ObjectMissing:
             return Finding(Outcome.FAILED, "uploaded no answers")
         except ObjectTooLarge:
@@ -70,8 +70,11 @@ class PromptsKind:
 
     async def clean(self, batch_uuid: str) -> None:
         """Remove the batch's prompts and answers."""
-        for place in _PLACES:
-            await self._objects().remove_prefix(self._settings.objects_bucket, f"{place}/{batch_uuid}/")
+        for bucket in self._buckets():
+            await self._objects().remove_prefix(bucket, f"{batch_uuid}/")
+
+    def _buckets(self) -> tuple[str, str]:
+        return self._settings.prompts_bucket, self._settings.answers_bucket
 
     async def _tasks(self, executor_class: str, count: int, batch_uuid: str) -> Sequence[Task]:
         each = self._settings.prompts_per_job
@@ -84,7 +87,7 @@ class PromptsKind:
             name = f"{batch_uuid}/{uuid4()}.json"
             request = await self._request(executor_class, own, name)
             expected = {prompt.id: answers[prompt.id] for prompt in own}
-            tasks.append(Task(request, {"key": f"answers/{name}", "answers": expected}))
+            tasks.append(Task(request, {"key": name, "answers": expected}))
         return tasks
 
     async def _trusted_answers(
@@ -99,7 +102,7 @@ class PromptsKind:
         if not await run(await self._request(executor_class, prompts, name)):
             raise KindNotReady("The trusted miner did not complete its job of llm_prompts.")
         most = _ANSWER_BYTES * len(prompts)
-        body = await self._objects().get(self._settings.objects_bucket, f"answers/{name}", most)
+        body = await self._objects().get(self._settings.answers_bucket, name, most)
         answers = read_answers(body)
         if isinstance(answers, str) or answers.keys() != {each.id for each in prompts}:
             raise KindNotReady("The trusted miner's answers are not those of its prompts.")
@@ -108,14 +111,14 @@ class PromptsKind:
         return answers
 
     async def _request(self, executor_class: str, prompts: Sequence[Prompt], name: str) -> dict[str, Any]:
-        objects, bucket = self._objects(), self._settings.objects_bucket
+        objects, (prompts_bucket, answers_bucket) = self._objects(), self._buckets()
         limit_s = self._settings.prompts_running_s
         body = json.dumps({"prompts": [{"id": each.id, "text": each.text} for each in prompts]}).encode()
-        await objects.put(bucket, f"prompts/{name}", body)
+        await objects.put(prompts_bucket, name, body)
         # until a job was offered, started and has run
         expires_s = int(self._settings.synthetic_prepare_s) + limit_s + 2 * _TRANSFER_S + _SPARE_S
-        read = objects.presigned_get(bucket, f"prompts/{name}", expires_s)
-        write = objects.presigned_put(bucket, f"answers/{name}", expires_s)
+        read = objects.presigned_get(prompts_bucket, name, expires_s)
+        write = objects.presigned_put(answers_bucket, name, expires_s)
         volume = {"volume_type": "single_file", "url": read, "relative_path": "prompts.json"}
         upload = {"output_upload_type": "single_file_put", "url": write, "relative_path": "answers.json"}
         return {
