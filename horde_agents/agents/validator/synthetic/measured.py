@@ -4,9 +4,14 @@ Counts are those of the executors that were tested, never scaled by what a miner
 batch that tested another share of the horde than the cycle before cannot be compared, and gives none.
 """
 
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from horde_agents.scoring.facts import BatchCount
+from horde_agents.agents.validator.synthetic.judge import OWN_JOB
+from horde_agents.agents.validator.synthetic.kinds import Finding
+from horde_agents.agents.validator.synthetic.plan import Counts
+from horde_agents.scoring.facts import BatchCount, Outcome
 from horde_agents.store import batches
 from horde_agents.store.engine import Store
 
@@ -30,3 +35,28 @@ class MeasuredCounts:
             for miner, classes in batch.details["measured"].items()
             for name, executors in classes.items()
         )
+
+
+def seen_at_instant(
+    offered: Counts,
+    own_jobs: Mapping[tuple[str, str], int],
+    found: Iterable[tuple[tuple[str, str], Finding]],
+    good: Collection[Outcome],
+) -> dict[str, dict[str, int]]:
+    """Executors that each miner was seen to have at the instant: a claim adds nothing to them.
+
+    Seen are those with a ``good`` outcome, and those that ran a job of this validator's own. Where some
+    could not be tested for other reasons the miner's class was not measured, and is left out.
+    """
+    seen = Counter({place: count for place, count in own_jobs.items() if place[0] in offered})
+    not_measured: set[tuple[str, str]] = set()
+    for place, finding in found:
+        is_own = finding.outcome is Outcome.NOT_RUN and finding.why == OWN_JOB
+        if is_own or finding.outcome in good:
+            seen[place] += 1
+        elif finding.outcome is Outcome.NOT_RUN:
+            not_measured.add(place)
+    return {
+        miner: {name: seen[miner, name] for name in classes if (miner, name) not in not_measured}
+        for miner, classes in offered.items()
+    }

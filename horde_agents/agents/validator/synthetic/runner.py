@@ -3,15 +3,12 @@
 import asyncio
 import gc
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import partial
 from typing import Any, Final
 from uuid import uuid4
-
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.agents.validator import offers, run_requests
 from horde_agents.agents.validator.attempt import Attempt
@@ -23,24 +20,25 @@ from horde_agents.agents.validator.reactions import is_busy
 from horde_agents.agents.validator.routing import Miner
 from horde_agents.agents.validator.synthetic.excusing import Excusing
 from horde_agents.agents.validator.synthetic.judge import (
-    OWN_JOB,
     Circumstances,
     early_finding,
     is_cut_off,
     is_store_down,
 )
 from horde_agents.agents.validator.synthetic.kinds import Finding, JobReport, SyntheticKind, Task
+from horde_agents.agents.validator.synthetic.measured import seen_at_instant
 from horde_agents.agents.validator.synthetic.proven import DETAIL, Proven
+from horde_agents.agents.validator.synthetic.results import Results
+from horde_agents.agents.validator.synthetic.seated import US_PER_S, Seated
 from horde_agents.jobs.events import Finished, JobEvent
 from horde_agents.jobs.faults import HordeFaultReason
 from horde_agents.jobs.lifecycle import Job
 from horde_agents.receipts.payloads import JobStarted
 from horde_agents.runtime.clock import monotonic_s, now
 from horde_agents.runtime.logs import get_logger
-from horde_agents.scoring.facts import MAX_RUN_US, Outcome, Work
-from horde_agents.store import batches, verdicts
-from horde_agents.store.batches import Batch, BatchJob, BatchState
-from horde_agents.store.verdicts import Verdict
+from horde_agents.scoring.facts import Outcome
+from horde_agents.store import batches
+from horde_agents.store.batches import Batch, BatchState
 
 #: Where synthetic jobs come from, in the place of a facilitator's address.
 SOURCE: Final = "synthetic"
@@ -49,38 +47,9 @@ _STAGING_SPARE_S: Final = 5.0
 #: Seconds that a payload may take to be written.
 _WRITE_S: Final = 1.0
 _JUDGED_AT_ONCE: Final = 32
-#: Verdicts in one transaction.
-_STORED_AT_ONCE: Final = 64
 _FOUND: Final = frozenset({Outcome.PASSED, Outcome.FAILED, Outcome.NOT_RUN})
-_US_PER_S: Final = 1_000_000
 
 _log = get_logger(__name__)
-
-
-@dataclass(slots=True)
-class Seated:
-    """One executor's job of the batch."""
-
-    miner: Miner
-    executor_class: str
-    kind: SyntheticKind
-    task: Task
-    attempt: Attempt
-    session: MinerSession
-    finding: Finding | None = None
-
-    @property
-    def last_event(self) -> JobEvent:
-        """How the attempt ended."""
-        return self.attempt.record.history[-1]
-
-    @property
-    def took_us(self) -> int:
-        """From the batch's instant to the last report; 0 where there was no instant."""
-        gate = self.attempt.live.gate
-        if gate is None or gate.fired_at_s is None or not self.attempt.is_over:
-            return 0
-        return max(round((self.attempt.over_at_s - gate.fired_at_s) * _US_PER_S), 0)
 
 
 @dataclass(slots=True)
@@ -126,7 +95,8 @@ class BatchRun:
 
     async def run(self) -> Batch:
         """Bring every job to its verdict; the batch as it has ended."""
-        await self.parts.store.writer.run(lambda connection: batches.add_jobs(connection, self._rows()))
+        rows = [seated.row(self.batch.uuid) for seated in self.seats]
+        await self.parts.store.writer.run(lambda connection: batches.add_jobs(connection, rows))
         staging_s = max((self._ready_s(seated) for seated in self.seats), default=0.0)
         self.gate.fires_by_s = monotonic_s() + staging_s + _STAGING_SPARE_S
         async with self._lag.watched(), asyncio.TaskGroup() as group:
@@ -134,7 +104,9 @@ class BatchRun:
                 group.create_task(self._play(seated, staging_s - self._ready_s(seated)))
             await self._fire()
         await self._judge_all()
-        return await self._store()
+        ended = replace(self.batch, state=BatchState.ENDED, ended_at=now(), details=self._details())
+        await Results(self.parts, ended, self.seats).store(self.excusing.used)
+        return ended
 
     async def _play(self, seated: Seated, wait_s: float) -> None:
         """Offer late what is ready soon, so that no executor waits longer than its class may take."""
@@ -177,12 +149,10 @@ class BatchRun:
     def _note_own_jobs(self) -> None:
         """Own jobs that have begun since the batch was put together: each explains one decline."""
         ours = Counter(
-            (seated.miner.hotkey, seated.executor_class)
-            for seated in self.seats
-            if seated.attempt.is_offered and not seated.attempt.is_over
+            seated.place for seated in self.seats if seated.attempt.is_offered and not seated.attempt.is_over
         )
         at = now()
-        for hotkey, name in {(seated.miner.hotkey, seated.executor_class) for seated in self.seats}:
+        for hotkey, name in {seated.place for seated in self.seats}:
             busy = self.parts.occupancy.counts(name, at).get(hotkey, 0)
             more = busy - ours[hotkey, name] - self.own_jobs.get((hotkey, name), 0)
             self._own_since[hotkey, name] = max(more, 0)
@@ -212,7 +182,7 @@ class BatchRun:
             self.proven.note(hotkey, name, executors)
         for seated in self.seats:
             if isinstance(seated.last_event, Finished):
-                self.proven.note(seated.miner.hotkey, seated.executor_class)
+                self.proven.note(*seated.place)
 
     async def _judge(self, seated: Seated, turn: asyncio.Semaphore) -> None:
         """Have the kind look at an answer; a plug-in's own fault is not the miner's."""
@@ -239,7 +209,7 @@ class BatchRun:
         seated.finding = found
 
     def _around(self, seated: Seated, *, cut_off: bool, store_down: bool) -> Circumstances:
-        attempt, key = seated.attempt, (seated.miner.hotkey, seated.executor_class)
+        attempt, key = seated.attempt, seated.place
         is_decline = is_busy(seated.last_event)
         explains = is_decline and self._own_since[key] > 0
         if explains:
@@ -255,7 +225,7 @@ class BatchRun:
         return Circumstances(
             fired=sent_s is not None and attempt.over_at_s > sent_s,
             took_us=seated.took_us,
-            limit_us=attempt.live.plan.limits.running_s * _US_PER_S,
+            limit_us=attempt.live.plan.limits.running_s * US_PER_S,
             lag_s=self._lag.most_s,
             most_lag_s=self.parts.settings.synthetic_lag_s,
             explains_decline=explains,
@@ -265,95 +235,23 @@ class BatchRun:
             is_store_down=store_down,
         )
 
-    async def _store(self) -> Batch:
-        """Write all verdicts, some at a time, so that users' jobs need not wait long for the disk."""
-        for start in range(0, len(self.seats), _STORED_AT_ONCE):
-            await self.parts.store.writer.run(partial(self._store_some, self.seats[start:][:_STORED_AT_ONCE]))
-        ended = replace(self.batch, state=BatchState.ENDED, ended_at=now(), details=self._details())
-
-        async def unit(connection: AsyncConnection) -> None:
-            for job_uuid in sorted(self.excusing.used):
-                await batches.use_excuse(connection, ended.uuid, job_uuid, "")
-            await batches.move(connection, ended)
-
-        await self.parts.store.writer.run(unit)
-        outcomes = Counter(seated.finding.outcome.value for seated in self.seats if seated.finding)
-        _log.info("batch over", batch=ended.uuid, **outcomes)
-        return ended
-
-    async def _store_some(self, seats: Sequence[Seated], connection: AsyncConnection) -> None:
-        for seated in seats:
-            await self._store_one(connection, seated)
-
-    async def _store_one(self, connection: AsyncConnection, seated: Seated) -> None:
-        finding, attempt = seated.finding, seated.attempt
-        assert finding is not None
-        uuid = attempt.key.uuid
-        await batches.judge(connection, uuid, finding.outcome.value, finding.why, seated.took_us)
-        if await verdicts.append(connection, self._verdict(seated, finding)):
-            self.parts.metrics.synthetic_jobs.labels(seated.executor_class, finding.outcome.value).inc()
-
-    def _verdict(self, seated: Seated, finding: Finding) -> Verdict:
-        work = Work(
-            attempt_uuid=seated.attempt.key.uuid,
-            is_organic=False,
-            batch_uuid=self.batch.uuid,
-            miner_hotkey=seated.miner.hotkey,
-            executor_class=seated.executor_class,
-            user_hotkey="",
-            outcome=finding.outcome,
-            run_us=min(seated.took_us, MAX_RUN_US),
-            limit_us=seated.attempt.live.plan.limits.running_s * _US_PER_S,
-        )
-        return Verdict(work, self.batch.uuid, self.batch.cycle, finding.why, now())
-
     def _details(self) -> dict[str, Any]:
         sent = sorted(self._sent_s.values())
         return {
             **self.batch.details,
-            "measured": self._measured({Outcome.PASSED, Outcome.EXCUSED}),
-            DETAIL: self._measured({Outcome.PASSED}),
+            "measured": self._seen({Outcome.PASSED, Outcome.EXCUSED}),
+            DETAIL: self._seen({Outcome.PASSED}),
             "share": str(self.share),
-            "written_within_us": round((sent[-1] - sent[0]) * _US_PER_S) if sent else 0,
-            "lag_us": round(self._lag.most_s * _US_PER_S),
+            "written_within_us": round((sent[-1] - sent[0]) * US_PER_S) if sent else 0,
+            "lag_us": round(self._lag.most_s * US_PER_S),
         }
 
-    def _measured(self, good: set[Outcome]) -> dict[str, dict[str, int]]:
-        """Executors that each miner was seen to have at the instant: a claim adds nothing to them.
-
-        Seen are those with a ``good`` outcome, and those that ran a job of this validator's own. Where some
-        could not be tested for other reasons the miner's class was not measured, and is left out.
-        """
-        seen = Counter({key: count for key, count in self.own_jobs.items() if key[0] in self.offered})
-        not_measured: set[tuple[str, str]] = set()
-        for seated in self.seats:
-            key, finding = (seated.miner.hotkey, seated.executor_class), seated.finding
-            assert finding is not None
-            is_own = finding.outcome is Outcome.NOT_RUN and finding.why == OWN_JOB
-            if is_own or finding.outcome in good:
-                seen[key] += 1
-            elif finding.outcome is Outcome.NOT_RUN:
-                not_measured.add(key)
-        return {
-            miner: {name: seen[miner, name] for name in classes if (miner, name) not in not_measured}
-            for miner, classes in self.offered.items()
-        }
+    def _seen(self, good: set[Outcome]) -> dict[str, dict[str, int]]:
+        found = [(seated.place, seated.judged) for seated in self.seats]
+        return seen_at_instant(self.offered, self.own_jobs, found, good)
 
     def _ready_s(self, seated: Seated) -> float:
         return seated.attempt.live.plan.ready_s
-
-    def _rows(self) -> Sequence[BatchJob]:
-        return [
-            BatchJob(
-                seated.attempt.key.uuid,
-                self.batch.uuid,
-                seated.kind.name,
-                seated.miner.hotkey,
-                seated.executor_class,
-                _plain(seated.task),
-            )
-            for seated in self.seats
-        ]
 
 
 @contextmanager
@@ -372,7 +270,3 @@ def _undisturbed() -> Iterator[None]:
 def new_batch_uuid() -> str:
     """A name that was never used."""
     return str(uuid4())
-
-
-def _plain(task: Task) -> dict[str, Any]:
-    return {name: dict(value) for name, value in asdict(task).items()}
