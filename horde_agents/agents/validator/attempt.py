@@ -1,7 +1,7 @@
 """One try of a job at one miner: moves its record, performs the reactions, yields frames for the miner."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, assert_never
@@ -59,7 +59,7 @@ class Attempt:
 
     ``deadline_s``, ``ran_from_s`` and ``over_at_s`` are monotonic; ``next_try`` is set when another miner
     shall have the job; ``shown`` are the receipts that came with the last report, ``proven_us`` is what
-    progress receipts prove of a job that was broken off.
+    progress receipts prove of a job that was broken off. ``on_over`` is called as its last report is taken.
     """
 
     parts: Parts
@@ -78,6 +78,7 @@ class Attempt:
     progress: Progress = field(default_factory=Progress)
     is_excused: bool = False
     shown: Sequence[SignedReceipt] = ()
+    on_over: Callable[[], None] = lambda: None
     _moved_at_s: float = field(default_factory=monotonic_s)
     _early: dict[type[JobEvent], JobEvent] = field(default_factory=dict)
 
@@ -299,6 +300,7 @@ class Attempt:
     async def _keep(self, change: records.Change) -> None:
         if self.is_over:
             self.over_at_s = monotonic_s()
+            self.on_over()
             self.parts.occupancy.free(self.miner.hotkey, self.key.uuid)
             change.verdict = self._verdict(change.at)
         if self.is_over and not self.is_offered:

@@ -2,10 +2,7 @@
 
 import json
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -17,11 +14,11 @@ from horde_agents.agents.validator.prompts.sampler import sample
 from horde_agents.agents.validator.synthetic.kinds import Finding, JobReport, KindNotReady, Task, load_kind
 from horde_agents.clients.objects import S3Objects
 from horde_agents.protocol import job_frames as frames
-from horde_agents.protocol.rest_api import read_create_job
 from horde_agents.scoring.facts import Outcome
 from horde_agents.store.tables import prompt_sets
 from horde_agents.testing.object_server import ObjectServer
 from horde_agents.testing.scripted_miner import Talk, run_jobs
+from tests.fixtures.prompts import Runner, parts_of, upload
 from tests.fixtures.validator import Stage
 
 CLASS = "always_on.test"
@@ -30,47 +27,9 @@ LIMITS = {"download_time_limit": 1, "execution_time_limit": 2, "upload_time_limi
 REPORT = JobReport("", "", {}, 1, CLASS, "miner")
 
 
-@dataclass
-class Runner:
-    """Runs a job request as an executor does, but for the container."""
-
-    change: dict[str, str] = field(default_factory=dict)
-    completes: bool = True
-    requests: list[Mapping[str, Any]] = field(default_factory=list)
-
-    async def run(self, request: Mapping[str, Any]) -> bool:
-        self.requests.append(request)
-        read_create_job(request)
-        async with aiohttp.ClientSession() as http:
-            async with http.get(request["volumes"][0]["url"]) as reply:
-                prompts = (await reply.json(content_type=None))["prompts"]
-            answers = {each["id"]: each["text"].upper() for each in prompts}
-            await self.upload(request, json.dumps(answers | self.change).encode())
-        return self.completes
-
-    async def upload(self, request: Mapping[str, Any], body: bytes) -> None:
-        url = request["uploads"][0]["url"]
-        async with aiohttp.ClientSession() as http, http.put(url, data=body) as reply:
-            assert reply.status == 200
-
-
 async def fails(talk: Talk) -> None:
     await talk.greet()
     await talk.send(frames.V0JobFailedRequest(job_uuid=await talk.accept()))
-
-
-async def parts_of(stage: Stage, server: ObjectServer, tmp_path: Path, **changes: Any) -> Parts:
-    secret = tmp_path / "s3.secret"
-    secret.write_text(server.secret_key + "\n")
-    validator = await stage.start(
-        prompts_image="solver:1",
-        prompts_per_job=3,
-        objects_url=server.url,
-        objects_access_key_id=server.access_key_id,
-        objects_secret_file=secret,
-        **changes,
-    )
-    return validator.parts
 
 
 async def prepared(parts: Parts, count: int = 2) -> tuple[PromptsKind, list[Task]]:
@@ -82,7 +41,7 @@ async def prepared(parts: Parts, count: int = 2) -> tuple[PromptsKind, list[Task
 
 async def judged_upload(parts: Parts, body: bytes) -> Finding:
     kind, tasks = await prepared(parts, 1)
-    await Runner().upload(tasks[0].request, body)
+    await upload(tasks[0].request["uploads"][0]["url"], body)
     return await kind.judge(tasks[0], REPORT)
 
 
@@ -108,7 +67,7 @@ async def test_one_different_answer_fails(stage: Stage, object_server: ObjectSer
 
 async def test_anothers_answers_fail(stage: Stage, object_server: ObjectServer, tmp_path: Path) -> None:
     kind, tasks = await prepared(await parts_of(stage, object_server, tmp_path))
-    await Runner().upload(tasks[0].request, json.dumps(tasks[1].secret["answers"]).encode())
+    await upload(tasks[0].request["uploads"][0]["url"], json.dumps(tasks[1].secret["answers"]).encode())
     assert (await kind.judge(tasks[0], REPORT)).why == "answered other prompts than it was given"
 
 

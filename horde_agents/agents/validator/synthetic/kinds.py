@@ -69,7 +69,10 @@ class SyntheticKind(Protocol):
         """
 
     async def judge(self, task: Task, report: JobReport) -> Finding:
-        """What an answer in time is worth."""
+        """What an answer is worth; called once, as soon as the job has ended, while others may still run.
+
+        What the executor left elsewhere is to be read here: it may be another thing later.
+        """
 
     async def clean(self, batch_uuid: str) -> None:
         """Remove what ``prepare`` has left outside; called once when the batch is over."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
@@ -46,7 +47,8 @@ SOURCE: Final = "synthetic"
 _STAGING_SPARE_S: Final = 5.0
 #: Seconds that a payload may take to be written.
 _WRITE_S: Final = 1.0
-_JUDGED_AT_ONCE: Final = 32
+#: Answers looked at together; one that waits for its turn could still be changed by its executor.
+_JUDGED_AT_ONCE: Final = 128
 _FOUND: Final = frozenset({Outcome.PASSED, Outcome.FAILED, Outcome.NOT_RUN})
 
 _log = get_logger(__name__)
@@ -99,11 +101,13 @@ class BatchRun:
         await self.parts.store.writer.run(lambda connection: batches.add_jobs(connection, rows))
         staging_s = max((self._ready_s(seated) for seated in self.seats), default=0.0)
         self.gate.fires_by_s = monotonic_s() + staging_s + _STAGING_SPARE_S
-        async with self._lag.watched(), asyncio.TaskGroup() as group:
-            for seated in self.seats:
-                group.create_task(self._play(seated, staging_s - self._ready_s(seated)))
-            await self._fire()
-        await self._judge_all()
+        async with asyncio.TaskGroup() as judging:
+            self._judge_when_over(judging)
+            async with self._lag.watched(), asyncio.TaskGroup() as group:
+                for seated in self.seats:
+                    group.create_task(self._play(seated, staging_s - self._ready_s(seated)))
+                await self._fire()
+        self._judge_all()
         ended = replace(self.batch, state=BatchState.ENDED, ended_at=now(), details=self._details())
         await Results(self.parts, ended, self.seats).store(self.excusing.used)
         return ended
@@ -161,20 +165,27 @@ class BatchRun:
         ready = self.gate.ready()
         return all(seated.attempt.is_over or seated.attempt.key.uuid in ready for seated in self.seats)
 
-    async def _judge_all(self) -> None:
-        """Declines one after another, as each excuse counts once; answers a bounded number at a time."""
+    def _judge_when_over(self, judging: asyncio.TaskGroup) -> None:
+        """Have each answer looked at as its job ends: what an executor leaves elsewhere may change later."""
+        turn = asyncio.Semaphore(_JUDGED_AT_ONCE)
+
+        def look(seated: Seated) -> None:
+            if self.gate.fired_at_s is not None and isinstance(seated.last_event, Finished):
+                judging.create_task(self._judge(seated, turn))
+
+        for seated in self.seats:
+            seated.attempt.on_over = partial(look, seated)
+
+    def _judge_all(self) -> None:
+        """Settle every job, one after another, as each excuse counts once."""
         ends: dict[str, list[JobEvent]] = {}
         for seated in self.seats:
             ends.setdefault(seated.miner.hotkey, []).append(seated.last_event)
         cut_off, store_down = is_cut_off(ends), is_store_down(ends)
         self._note_there()
-        turn = asyncio.Semaphore(_JUDGED_AT_ONCE)
-        async with asyncio.TaskGroup() as group:
-            for seated in self.seats:
-                around = self._around(seated, cut_off=cut_off, store_down=store_down)
-                seated.finding = early_finding(seated.last_event, around)
-                if seated.finding is None:
-                    group.create_task(self._judge(seated, turn))
+        for seated in self.seats:
+            around = self._around(seated, cut_off=cut_off, store_down=store_down)
+            seated.finding = early_finding(seated.last_event, around) or seated.answer
 
     def _note_there(self) -> None:
         """Who is there without any excuse: executors that have answered, and those with own jobs."""
@@ -206,7 +217,7 @@ class BatchRun:
             found = Finding(Outcome.NOT_RUN, f"the answer could not be judged: {error!r}")
         if found.outcome not in _FOUND:
             found = Finding(Outcome.NOT_RUN, f"kind {seated.kind.name} found {found.outcome}, as none may")
-        seated.finding = found
+        seated.answer = found
 
     def _around(self, seated: Seated, *, cut_off: bool, store_down: bool) -> Circumstances:
         attempt, key = seated.attempt, seated.place

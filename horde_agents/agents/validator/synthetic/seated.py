@@ -15,7 +15,7 @@ US_PER_S: Final = 1_000_000
 
 @dataclass(slots=True)
 class Seated:
-    """One executor's job of the batch."""
+    """One executor's job of the batch; ``answer`` is what its kind alone found."""
 
     miner: Miner
     executor_class: str
@@ -23,6 +23,7 @@ class Seated:
     task: Task
     attempt: Attempt
     session: MinerSession
+    answer: Finding | None = None
     finding: Finding | None = None
 
     @property
