@@ -7,10 +7,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import Row, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from horde_agents.store.tables import batch_jobs, batches, excuse_uses
+from horde_agents.store.tables import attempts, batch_jobs, batches, excuse_uses, job_events, prompt_sets
 
 
 class Purpose(StrEnum):
@@ -145,6 +145,27 @@ async def use_excuse(connection: AsyncConnection, batch_uuid: str, job_uuid: str
     values = {"batch_uuid": batch_uuid, "job_uuid": job_uuid, "miner_hotkey": miner_hotkey}
     await connection.execute(insert(excuse_uses), values)
     return True
+
+
+async def over_before(connection: AsyncConnection, before: datetime, most: int) -> list[Batch]:
+    """The oldest batches that were over before then, ``most`` at most."""
+    query = select(batches).where(batches.c.ended_at < before).order_by(batches.c.id).limit(most)
+    return [_batch(row) for row in await connection.execute(query)]
+
+
+async def evict_jobs(connection: AsyncConnection, batch_uuid: str, most: int) -> int:
+    """Delete up to ``most`` of a batch's jobs with their attempts and stories; how many. Verdicts stay."""
+    wanted = select(batch_jobs.c.attempt_uuid).where(batch_jobs.c.batch_uuid == batch_uuid).limit(most)
+    uuids = (await connection.execute(wanted)).scalars().all()
+    for column in (job_events.c.subject_uuid, attempts.c.uuid, batch_jobs.c.attempt_uuid):
+        await connection.execute(delete(column.table).where(column.in_(uuids)))
+    return len(uuids)
+
+
+async def evict(connection: AsyncConnection, batch_uuid: str) -> None:
+    """Delete a batch that has no jobs any more, with its prompts and the excuses used in it."""
+    for column in (prompt_sets.c.batch_uuid, excuse_uses.c.batch_uuid, batches.c.uuid):
+        await connection.execute(delete(column.table).where(column == batch_uuid))
 
 
 def _columns(batch: Batch) -> dict[str, Any]:

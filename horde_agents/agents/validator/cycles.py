@@ -11,6 +11,7 @@ from horde_agents.agents.validator.polls import Polls
 from horde_agents.agents.validator.scoring_round import Pace, ScoringRound
 from horde_agents.agents.validator.synthetic.kinds import SyntheticKind, load_kind
 from horde_agents.agents.validator.synthetic.measured import MeasuredCounts
+from horde_agents.agents.validator.synthetic.retention import BatchRetention
 from horde_agents.agents.validator.synthetic.service import Synthetic
 from horde_agents.agents.validator.weights.setter import WeightSetter
 from horde_agents.clients.chain import BittensorChain
@@ -30,12 +31,14 @@ class Cycles:
     synthetic: Synthetic
     setter: WeightSetter
     ends: CycleEnds
+    retention: BatchRetention
 
     def keep(self, supervisor: Supervisor) -> None:
         """Start them all."""
         supervisor.keep("cycle clock", self.clock.serve)
         supervisor.keep("weights", self.setter.serve)
         supervisor.keep("scoring", self.ends.serve)
+        supervisor.keep("batch retention", self.retention.serve)
         if self.synthetic.kinds:
             supervisor.keep("synthetic batches", self.synthetic.serve)
 
@@ -86,7 +89,14 @@ async def build_cycles(parts: Parts, polls: Polls, chain: BittensorChain) -> Cyc
         settings.weights_scheme,
         settings.weights_poll_s,
     )
-    return Cycles(clock, synthetic, setter, CycleEnds(clock, scoring, parts.knobs, setter.put))
+    retention = BatchRetention(
+        parts.store,
+        synthetic.kinds.values(),
+        lambda: parts.knobs().excuse_proven_batches,
+        settings.batch_retention_s,
+        settings.synthetic_judge_s,
+    )
+    return Cycles(clock, synthetic, setter, CycleEnds(clock, scoring, parts.knobs, setter.put), retention)
 
 
 def _kinds(parts: Parts) -> dict[str, SyntheticKind]:

@@ -127,6 +127,11 @@ class ValidatorSettings(AgentSettings):
         1.0, gt=0, description="When this process itself was later than this, no miner's silence counts."
     )
     synthetic_most_jobs: int = Field(2048, gt=0, description="Synthetic jobs of one batch at most.")
+    batch_retention_s: float = Field(
+        604_800.0,
+        ge=172_800,
+        description="Seconds for which ended batches are kept, with jobs, prompts and excuses.",
+    )
     weights_scheme: WeightMode = Field(
         WeightMode.TIMELOCKED,
         description="How weights are hidden where the subnet wants that: timelocked or salted.",

@@ -75,7 +75,10 @@ class SyntheticKind(Protocol):
         """
 
     async def clean(self, batch_uuid: str) -> None:
-        """Remove what ``prepare`` has left outside; called once when the batch is over."""
+        """Remove what was left outside; called when the batch is over, and once more when its rows go.
+
+        It may know nothing of the batch: it was another process that had prepared it, or none.
+        """
 
 
 def load_kind(path: str, parts: Parts) -> SyntheticKind:

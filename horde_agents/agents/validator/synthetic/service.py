@@ -27,6 +27,7 @@ from horde_agents.agents.validator.synthetic.plan import (
     tested_share,
 )
 from horde_agents.agents.validator.synthetic.proven import Proven
+from horde_agents.agents.validator.synthetic.retention import clean
 from horde_agents.agents.validator.synthetic.runner import BatchRun, new_batch_uuid
 from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.jobs.events import HordeFailed
@@ -76,6 +77,7 @@ class Synthetic:
                 await self.clock.until_block(block + 1)
             elif block > due.fire_block:
                 await self._not_run(due, "this validator was away at its instant")
+                await self._clean(due)
             else:
                 await self._run(due)
                 await self._clean(due)
@@ -159,13 +161,7 @@ class Synthetic:
         await run.run()
 
     async def _clean(self, batch: Batch) -> None:
-        """Let every kind remove what it left outside; one that cannot costs no verdict."""
-        for kind in {id(kind): kind for kind in self.kinds.values()}.values():
-            try:
-                async with asyncio.timeout(self.parts.settings.synthetic_judge_s):
-                    await kind.clean(batch.uuid)
-            except Exception:  # noqa: BLE001  (a plug-in's own fault)
-                _log.exception("a kind cannot clean up", kind=kind.name, batch=batch.uuid)
+        await clean(self.kinds.values(), batch.uuid, self.parts.settings.synthetic_judge_s)
 
     async def _empty_run(self, batch: Batch) -> BatchRun:
         async with self.parts.store.reading() as connection:
