@@ -71,6 +71,7 @@ async def build_cycles(parts: Parts, polls: Polls, chain: BittensorChain) -> Cyc
 
     Raises:
         KindUnknown: a kind of synthetic job does not exist.
+        SettingsWrong: a batch takes longer than a cycle.
     """
     settings = parts.settings
     clock = CycleClock(chain, parts.store, settings.netuid, settings.cycle_blocks, settings.block_s)
@@ -78,6 +79,7 @@ async def build_cycles(parts: Parts, polls: Polls, chain: BittensorChain) -> Cyc
     parts.cycle_number = clock.cycle_number
     parts.progress_interval_s = lambda: parts.knobs().progress_interval_s
     synthetic = Synthetic(parts, clock, polls, parts.knobs, _kinds(parts), settings.block_s)
+    synthetic.check()
     pace = Pace(settings.netuid, settings.cycle_blocks, round(settings.block_s * _US_PER_S))
     counts = MeasuredCounts(parts.store)
     scoring = ScoringRound(parts.store, parts.signer.hotkey, pace, clock, counts, configured_shares)

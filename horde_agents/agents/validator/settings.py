@@ -117,10 +117,12 @@ class ValidatorSettings(AgentSettings):
     objects_secret_file: Path | None = Field(None, description="File with the secret access key.")
     objects_call_s: float = Field(10.0, gt=0, description="Seconds for one call of the S3 server.")
     synthetic_prepare_s: float = Field(
-        12.0, ge=0, description="Seconds before a batch's offers in which its tasks are made."
+        12.0, ge=0, description="Seconds to ask miners before a batch, besides what its kinds take for tasks."
     )
     synthetic_running_s: float = Field(
-        15.0, gt=0, description="Seconds that a synthetic job is expected to run at most, for planning."
+        15.0,
+        gt=0,
+        description="Seconds that a synthetic job runs, for planning; a kind may say more.",
     )
     synthetic_judge_s: float = Field(60.0, gt=0, description="Seconds a kind has to judge one answer.")
     synthetic_lag_s: float = Field(

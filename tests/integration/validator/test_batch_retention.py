@@ -14,6 +14,7 @@ from horde_agents.agents.validator.synthetic.kinds import (
     Finding,
     JobReport,
     KindNotReady,
+    Needs,
     SyntheticKind,
     Task,
 )
@@ -40,6 +41,9 @@ class _Unclean:
 
     name = "unclean"
     is_away = True
+
+    def needs(self, executor_classes: Collection[str]) -> Needs:
+        return Needs()
 
     async def prepare(
         self, executor_classes: Mapping[str, int], batch_uuid: str

@@ -1,13 +1,16 @@
 """Batches fire at one instant, every job gets an outcome with a reason, and faults land where they belong."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
+
+import pytest
 
 from horde_agents.agents.validator.synthetic.kinds import (
     Finding,
     JobReport,
     KindNotReady,
+    Needs,
     SyntheticKind,
     Task,
     load_kind,
@@ -17,12 +20,24 @@ from horde_agents.protocol import job_frames as frames
 from horde_agents.protocol import validator_miner as wire
 from horde_agents.receipts.payloads import JobStarted, ReceiptType
 from horde_agents.runtime.clock import now
+from horde_agents.runtime.settings import SettingsWrong
 from horde_agents.scoring.facts import Outcome
 from horde_agents.store import batches
 from horde_agents.store.batches import BatchState, Purpose
 from horde_agents.store.verdicts import verify_chain
 from horde_agents.testing.scripted_miner import Talk
-from tests.fixtures.batches import CLASS, SYNTHETIC, MovedChain, answer, digest_of, solve, working
+from tests.fixtures.batches import (
+    BLOCK_S,
+    CLASS,
+    CYCLE_BLOCKS,
+    SYNTHETIC,
+    MovedChain,
+    answer,
+    digest_of,
+    solve,
+    synthetic_of,
+    working,
+)
 from tests.fixtures.validator import Stage
 
 
@@ -258,6 +273,9 @@ class _Odd:
     def __init__(self, inner: SyntheticKind, judge: Finding | Exception | None = None) -> None:
         self.inner, self.found, self.cleaned = inner, judge, list[str]()
 
+    def needs(self, executor_classes: Collection[str]) -> Needs:
+        return Needs()
+
     async def prepare(
         self, executor_classes: Mapping[str, int], batch_uuid: str
     ) -> Mapping[str, Sequence[Task]]:
@@ -329,3 +347,56 @@ async def test_a_batch_keeps_what_was_proven_apart_from_what_was_excused(stage: 
     async with validator.parts.store.reading() as connection:
         assert [known.uuid for known in await batches.last_measured(connection, 12)] == [batch.uuid]
         assert await batches.last_measured(connection, 0) == []
+
+
+class _Slow:
+    """A kind that needs some blocks for its tasks; it makes those of ``digest``."""
+
+    name = "slow"
+
+    def __init__(self, inner: SyntheticKind, block: Callable[[], int | None]) -> None:
+        self.inner, self.block, self.began_at = inner, block, 0
+
+    def needs(self, executor_classes: Collection[str]) -> Needs:
+        return Needs(prepare_s=4 * BLOCK_S)
+
+    async def prepare(
+        self, executor_classes: Mapping[str, int], batch_uuid: str
+    ) -> Mapping[str, Sequence[Task]]:
+        self.began_at = self.block() or 0
+        return await self.inner.prepare(executor_classes, batch_uuid)
+
+    async def judge(self, task: Task, report: JobReport) -> Finding:
+        return Finding(Outcome.PASSED, "")
+
+    async def clean(self, batch_uuid: str) -> None:
+        """Nothing is left outside."""
+
+
+async def test_tasks_are_made_as_early_as_their_kind_needs(stage: Stage) -> None:
+    miner = await stage.miner(script=solve)
+    validator = await stage.start(miner, **SYNTHETIC)
+    async with working(validator.parts) as work:
+        slow = _Slow(load_kind("digest", validator.parts), work.synthetic.clock.block)
+        work.synthetic.kinds = {CLASS: slow}
+        [batch] = await work.until_over()
+        assert batch.state is BatchState.ENDED
+        assert batch.fire_block - slow.began_at >= 4
+
+
+async def test_a_batch_that_fits_into_no_seat_names_the_settings(stage: Stage) -> None:
+    validator = await stage.start(**SYNTHETIC | {"synthetic_running_s": 15 * BLOCK_S})
+    async with working(validator.parts) as work:
+        for _ in range(5):
+            await work.move()
+        assert await work.batches() == []
+        assert "its seat has" in work.synthetic.trouble
+        assert "synthetic_running_s (180 s)" in work.synthetic.trouble
+
+
+async def test_settings_under_which_a_batch_outlasts_a_cycle_are_refused(stage: Stage) -> None:
+    settings = {"cycle_blocks": CYCLE_BLOCKS, "prompts_running_s": 60}
+    parts = (await stage.start(**SYNTHETIC | settings)).parts
+    synthetic = synthetic_of(parts, MovedChain({}), kinds={CLASS: load_kind("llm_prompts", parts)})
+    with pytest.raises(SettingsWrong, match=r"cycle_blocks is 12, .*prompts_running_s \(60 s.*_prepare_s"):
+        synthetic.check()

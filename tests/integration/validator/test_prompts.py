@@ -182,6 +182,14 @@ async def test_a_kind_without_its_settings_is_not_ready(stage: Stage) -> None:
         await PromptsKind(parts).prepare({CLASS: 1}, BATCH)
 
 
+async def test_a_batch_leaves_time_for_a_run_at_the_trusted_miner_for_each_class(stage: Stage) -> None:
+    parts = (await stage.start(prompts_running_s=50)).parts
+    one, two = (PromptsKind(parts).needs([CLASS] * count) for count in (1, 2))
+    assert one.prepare_s > one.running_s > 50
+    assert two.prepare_s == 2 * one.prepare_s
+    assert two.running_s == one.running_s
+
+
 def test_no_two_prompts_are_alike() -> None:
     prompts = sample(5000)
     assert len({each.text for each in prompts}) == len({each.id for each in prompts}) == 5000

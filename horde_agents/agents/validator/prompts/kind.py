@@ -3,15 +3,18 @@
 The same image answers all of a batch's prompts at the trusted miner first; no answer there: no batch.
 """
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from itertools import islice
+import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 from uuid import uuid4
 
 from horde_agents.agents.validator.parts import Parts
 from horde_agents.agents.validator.prompts.sampler import Prompt, sample
-from horde_agents.agents.validator.synthetic.kinds import Finding, JobReport, KindNotReady, Task
+from horde_agents.agents.validator.prompts.trusted import longest_s
+from horde_agents.agents.validator.reactions import Plan
+from horde_agents.agents.validator.synthetic.kinds import Finding, JobReport, KindNotReady, Needs, Task
 from horde_agents.clients.objects import (
     ObjectMissing,
     ObjectsFault,
@@ -19,6 +22,8 @@ from horde_agents.clients.objects import (
     ObjectTooLarge,
     S3Objects,
 )
+from horde_agents.jobs.budget import Limits
+from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.protocol.rest_api import Refused
 from horde_agents.runtime.clock import now
 from horde_agents.scoring.facts import Outcome
@@ -27,7 +32,11 @@ from horde_agents.store import prompt_sets
 #: Bytes of one answer at most; an honest one is some hundred words.
 _ANSWER_BYTES: Final = 16 * 1024
 _TRANSFER_S: Final = 10
-_SPARE_S: Final = 120
+#: Seconds for which URLs hold on top of what this kind takes: the polling of miners, and other kinds' tasks.
+_SPARE_S: Final = 600
+#: Calls of the object store that one class takes before its executors have their prompts.
+_CALLS: Final = 4
+_WRITTEN_AT_ONCE: Final = 64
 
 
 class PromptsKind:
@@ -38,6 +47,13 @@ class PromptsKind:
     def __init__(self, parts: Parts) -> None:
         self._parts, self._settings = parts, parts.settings
         self._opened: S3Objects | None = None
+
+    def needs(self, executor_classes: Collection[str]) -> Needs:
+        """A run at the trusted miner for each class, one after another, before the batch's own jobs."""
+        plans = [self._plan(name) for name in executor_classes]
+        calls_s = _CALLS * self._settings.objects_call_s
+        running_s = max((plan.limits.running_s for plan in plans), default=0)
+        return Needs(sum(longest_s(plan) + calls_s for plan in plans), running_s)
 
     async def prepare(
         self, executor_classes: Mapping[str, int], batch_uuid: str
@@ -80,14 +96,26 @@ class PromptsKind:
         each = self._settings.prompts_per_job
         prompts = sample(each * count)
         answers = await self._trusted_answers(executor_class, prompts, batch_uuid)
-        rest = iter(prompts)
-        tasks = []
-        for _ in range(count):
-            own = list(islice(rest, each))
+        turn, tasks, faults = asyncio.Semaphore(_WRITTEN_AT_ONCE), list[Task](), list[ObjectsFault]()
+
+        async def write(own: Sequence[Prompt]) -> None:
             name = f"{batch_uuid}/{uuid4()}.json"
-            request = await self._request(executor_class, own, name)
+            async with turn:
+                if faults:  # the store is away: no need to wait for it once an executor
+                    return
+                try:
+                    request = await self._request(executor_class, own, name)
+                except ObjectsFault as error:
+                    faults.append(error)
+                    return
             expected = {prompt.id: answers[prompt.id] for prompt in own}
             tasks.append(Task(request, {"key": name, "answers": expected}))
+
+        async with asyncio.TaskGroup() as group:
+            for start in range(0, len(prompts), each):
+                group.create_task(write(prompts[start : start + each]))
+        if faults:
+            raise faults[0]
         return tasks
 
     async def _trusted_answers(
@@ -112,11 +140,9 @@ class PromptsKind:
 
     async def _request(self, executor_class: str, prompts: Sequence[Prompt], name: str) -> dict[str, Any]:
         objects, (prompts_bucket, answers_bucket) = self._objects(), self._buckets()
-        limit_s = self._settings.prompts_running_s
         body = json.dumps({"prompts": [{"id": each.id, "text": each.text} for each in prompts]}).encode()
         await objects.put(prompts_bucket, name, body)
-        # until a job was offered, started and has run
-        expires_s = int(self._settings.synthetic_prepare_s) + limit_s + 2 * _TRANSFER_S + _SPARE_S
+        expires_s = self._expires_s()
         read = objects.presigned_get(prompts_bucket, name, expires_s)
         write = objects.presigned_put(answers_bucket, name, expires_s)
         volume = {"volume_type": "single_file", "url": read, "relative_path": "prompts.json"}
@@ -127,9 +153,21 @@ class PromptsKind:
             "volumes": [volume],
             "uploads": [upload],
             "download_time_limit": _TRANSFER_S,
-            "execution_time_limit": limit_s,
+            "execution_time_limit": self._settings.prompts_running_s,
             "upload_time_limit": _TRANSFER_S,
         }
+
+    def _expires_s(self) -> int:
+        """Until the last class's tasks are made, and a job was offered, started and has run."""
+        names = [name for name, kind in self._settings.synthetic_kinds.items() if kind == self.name]
+        jobs_s = [plan.ready_s + plan.limits.running_s for plan in map(self._plan, names)]
+        return math.ceil(self.needs(names).prepare_s + max(jobs_s, default=0.0)) + _SPARE_S
+
+    def _plan(self, executor_class: str) -> Plan:
+        settings = self._settings
+        limits = Limits(_TRANSFER_S, settings.prompts_running_s, _TRANSFER_S, leeway_s=settings.leeway_s)
+        spin_up_s = CATALOGUE[executor_class].spin_up_s
+        return Plan(limits, spin_up_s, settings.startup_s, settings.reservation_s, is_streaming=False)
 
     def _objects(self) -> S3Objects:
         if self._opened is None:

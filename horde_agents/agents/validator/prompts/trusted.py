@@ -8,6 +8,7 @@ from typing import Any, Final
 from horde_agents.agents.validator import offers
 from horde_agents.agents.validator.intake import Intake
 from horde_agents.agents.validator.parts import Parts
+from horde_agents.agents.validator.reactions import Plan
 from horde_agents.agents.validator.records import OWN
 from horde_agents.agents.validator.run_requests import own_frame
 from horde_agents.jobs.events import Finished, JobEvent
@@ -44,7 +45,12 @@ class TrustedRuns:
         await self.intake.take_job(request, frame, OWN, listener=listen)
         plan = offers.plan_of(request, self.parts.settings)
         try:
-            async with asyncio.timeout(plan.reservation_s + plan.ready_s + plan.limits.running_s + _GRACE_S):
+            async with asyncio.timeout(longest_s(plan)):
                 return isinstance(await ended, Finished)
         except TimeoutError:
             return False
+
+
+def longest_s(plan: Plan) -> float:
+    """Seconds after which a run counts as lost."""
+    return plan.reservation_s + plan.ready_s + plan.limits.running_s + _GRACE_S

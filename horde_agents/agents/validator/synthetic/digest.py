@@ -5,11 +5,11 @@ It shows that an executor runs containers in time, not what hardware it has.
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from horde_agents.agents.validator.parts import Parts
-from horde_agents.agents.validator.synthetic.kinds import Finding, JobReport, KindNotReady, Task
+from horde_agents.agents.validator.synthetic.kinds import Finding, JobReport, KindNotReady, Needs, Task
 from horde_agents.scoring.facts import Outcome
 
 _LIMIT_S: Final = 10
@@ -23,6 +23,10 @@ class DigestKind:
 
     def __init__(self, parts: Parts, limit_s: int = _LIMIT_S) -> None:
         self._image, self._limit_s = parts.settings.synthetic_image, limit_s
+
+    def needs(self, executor_classes: Collection[str]) -> Needs:
+        """Tasks are made at once; how long they run is for the settings to say."""
+        return Needs()
 
     async def prepare(
         self, executor_classes: Mapping[str, int], batch_uuid: str

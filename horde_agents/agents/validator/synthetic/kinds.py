@@ -1,11 +1,12 @@
 """What a kind of synthetic job has to do; kinds are plug-ins, chosen by class in the settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Final, Protocol
 
 from horde_agents.agents.validator.parts import Parts
+from horde_agents.runtime.settings import SettingsWrong
 from horde_agents.scoring.facts import Outcome
 
 #: The kinds that come with Horde, by their short names.
@@ -15,7 +16,7 @@ _SHIPPED: Final = {
 }
 
 
-class KindUnknown(Exception):
+class KindUnknown(SettingsWrong):
     """The settings name no such kind; the text says what is wrong with it."""
 
 
@@ -54,10 +55,24 @@ class Finding:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Seconds that a kind takes: to make a batch's tasks, and for one job from the batch's instant on.
+
+    A batch begins so much earlier and keeps so much clear; settings may grant more, never less.
+    """
+
+    prepare_s: float = 0.0
+    running_s: float = 0.0
+
+
 class SyntheticKind(Protocol):
     """One kind of synthetic job; made once, with the validator's parts."""
 
     name: str
+
+    def needs(self, executor_classes: Collection[str]) -> Needs:
+        """What tasks for these classes take at most."""
 
     async def prepare(
         self, executor_classes: Mapping[str, int], batch_uuid: str

@@ -15,6 +15,7 @@ from horde_agents.agents.validator import offers
 from horde_agents.agents.validator.cycle_clock import CycleClock, Snapshot
 from horde_agents.agents.validator.parts import Parts
 from horde_agents.agents.validator.polls import Polls
+from horde_agents.agents.validator.settings import ValidatorSettings
 from horde_agents.agents.validator.synthetic.excusing import Excusing
 from horde_agents.agents.validator.synthetic.kinds import KindNotReady, SyntheticKind, Task
 from horde_agents.agents.validator.synthetic.plan import (
@@ -38,8 +39,9 @@ from horde_agents.protocol.signing import Hotkey
 from horde_agents.receipts.payloads import JobStarted
 from horde_agents.runtime.clock import now
 from horde_agents.runtime.logs import get_logger
+from horde_agents.runtime.settings import SettingsWrong
 from horde_agents.scoring.configuration import Configuration
-from horde_agents.scoring.cycles import Cycle, seats
+from horde_agents.scoring.cycles import Cycle, Seat, seats
 from horde_agents.scoring.facts import Outcome, Work
 from horde_agents.store import attempts, batches, receipts, verdicts
 from horde_agents.store.batches import Batch, BatchJob, BatchState, Purpose
@@ -82,12 +84,31 @@ class Synthetic:
                 await self._run(due)
                 await self._clean(due)
 
+    def check(self) -> None:
+        """Refuse settings with which no batch could ever run.
+
+        Raises:
+            SettingsWrong: a batch takes longer than a cycle.
+        """
+        pace, settings = self._pace(), self.parts.settings
+        if self.kinds and pace.whole_blocks > settings.cycle_blocks:
+            raise SettingsWrong(f"cycle_blocks is {settings.cycle_blocks}, and {how_long(pace, settings)}.")
+
     def _pace(self) -> Pace:
         ready_s = max((self._ready_s(name) for name in self.kinds), default=0.0)
-        settings = self.parts.settings
-        before_s = settings.synthetic_prepare_s + ready_s + _SPARE_S
-        after_s = settings.synthetic_running_s + _SPARE_S
+        needs = [kind.needs(names) for kind, names in self._kinds_apart()]
+        prepare_s = self.parts.settings.synthetic_prepare_s + sum(need.prepare_s for need in needs)
+        before_s, after_s = prepare_s + ready_s + _SPARE_S, self._running_s() + _SPARE_S
         return Pace(math.ceil(before_s / self.block_s), math.ceil(after_s / self.block_s))
+
+    def _running_s(self) -> float:
+        needs = [kind.needs(names) for kind, names in self._kinds_apart()]
+        return max([self.parts.settings.synthetic_running_s, *(need.running_s for need in needs)])
+
+    def _kinds_apart(self) -> list[tuple[SyntheticKind, list[str]]]:
+        """Each kind once, with its classes."""
+        apart = {id(kind): kind for kind in self.kinds.values()}.values()
+        return [(kind, sorted(name for name in self.kinds if self.kinds[name] is kind)) for kind in apart]
 
     def _staging_blocks(self) -> int:
         """Blocks before the instant at which the offers go out."""
@@ -123,11 +144,18 @@ class Synthetic:
             return []
         block = batch_block(own[0], pace, at_block, self.parts.rng)
         if block is None:
-            _log.warning("no batch", why="what is left of its seat is too short", cycle=cycle.number)
+            self.trouble = self._too_short(own[0], pace)
+            _log.warning("no batch", why=self.trouble, cycle=cycle.number)
         wanted = self.configuration().single_challenges_per_cycle
         singles = challenge_blocks(cycle, block, pace, at_block, wanted, self.parts.rng)
         planned = [self._batch(cycle, Purpose.CHALLENGE, single) for single in singles]
         return planned if block is None else [self._batch(cycle, Purpose.BATCH, block), *planned]
+
+    def _too_short(self, seat: Seat, pace: Pace) -> str:
+        blocks, settings = seat.end_block - seat.first_block, self.parts.settings
+        if blocks >= pace.whole_blocks:
+            return "what is left of its seat is too short for a batch: the next cycle has another"
+        return f"its seat has {blocks} blocks, and {how_long(pace, settings)}"
 
     def _batch(self, cycle: Cycle, purpose: Purpose, block: int) -> Batch:
         return Batch(new_batch_uuid(), cycle.number, purpose, block, now())
@@ -190,12 +218,13 @@ class Synthetic:
     async def _tasks(self, wanted: Mapping[str, int], batch: Batch) -> dict[str, list[Task]]:
         """Tasks by class; a kind is asked once for all its classes."""
         tasks: dict[str, list[Task]] = {}
-        for kind in {id(kind): kind for kind in self.kinds.values()}.values():
-            counts = {name: count for name, count in sorted(wanted.items()) if self.kinds[name] is kind}
+        for kind, names in self._kinds_apart():
+            counts = {name: wanted[name] for name in names if name in wanted}
             if not counts:
                 continue
+            least_s = max(self.parts.settings.synthetic_prepare_s, _LEAST_PREPARE_S)
             try:
-                async with asyncio.timeout(max(self.parts.settings.synthetic_prepare_s, _LEAST_PREPARE_S)):
+                async with asyncio.timeout(max(kind.needs(names).prepare_s, least_s)):
                     made = await kind.prepare(counts, batch.uuid)
             except KindNotReady as error:
                 self._untested(kind, str(error))
@@ -234,7 +263,6 @@ class Synthetic:
 
     def _share(self, batch: Batch, offered: Mapping[str, Mapping[str, int]]) -> Fraction:
         """The part of the horde to test, so that synthetic work keeps to its share of all slots' time."""
-        settings = self.parts.settings
         ready_s = max((self._ready_s(name) for name in self.kinds), default=0.0)
         snapshot = self.clock.snapshot(batch.cycle)
         cycle = self.clock.at(batch.cycle)
@@ -242,9 +270,9 @@ class Synthetic:
             Fraction(self.configuration().synthetic_share),
             cycle.length_blocks * self.block_s,
             len(seats(snapshot.validators, snapshot.seed.hex(), cycle)) if snapshot else 1,
-            ready_s + settings.synthetic_running_s,
+            ready_s + self._running_s(),
         )
-        return bounded_share(offered, share, settings.synthetic_most_jobs)
+        return bounded_share(offered, share, self.parts.settings.synthetic_most_jobs)
 
     async def _take_up(self) -> None:
         """End what an earlier process had begun; nothing of it counts against a miner.
@@ -290,6 +318,16 @@ class Synthetic:
                 key = offers.AttemptKey(job.attempt_uuid, Hotkey(job.miner_hotkey))
                 closing = offers.finished_receipt(key, 0, receipt.payload.timestamp, signer, at)
                 await receipts.file(connection, closing, at)
+
+
+def how_long(pace: Pace, settings: ValidatorSettings) -> str:
+    """What a batch takes, and the settings that say so."""
+    return (
+        f"a batch takes {pace.before_blocks} blocks before its instant and {pace.after_blocks} after it: "
+        f"lower prompts_running_s ({settings.prompts_running_s} s, where a kind is llm_prompts), "
+        f"synthetic_prepare_s ({settings.synthetic_prepare_s:g} s) "
+        f"or synthetic_running_s ({settings.synthetic_running_s:g} s)"
+    )
 
 
 async def _abandon(connection: AsyncConnection, batch: Batch, job: BatchJob, why: str) -> None:
