@@ -108,6 +108,9 @@ class ValidatorSettings(AgentSettings):
         description="Image of `llm_prompts` jobs: reads /volume/prompts.json, writes /output/answers.json.",
     )
     prompts_per_job: int = Field(16, gt=0, le=1024, description="Prompts of one `llm_prompts` job.")
+    prompts_checked_per_job: int = Field(
+        8, gt=0, description="Of them, drawn in secret, those that the trusted miner answers; all if fewer."
+    )
     prompts_running_s: int = Field(60, gt=0, description="Seconds an `llm_prompts` job may run.")
     objects_url: str = Field("", description="S3 server of prompts and answers, as executors reach it.")
     objects_region: str = Field("us-east-1", description="Region that the S3 server's signatures name.")

@@ -59,7 +59,7 @@ async def _ready(talk: Talk) -> tuple[str, str]:
 
 @pytest.mark.parametrize(
     ("first", "why"),
-    [(None, "uploaded no answers"), (b"{}", "answered other prompts than it was given")],
+    [(None, "uploaded no answers"), (b"{}", "3 of 3 answers are missing")],
     ids=["uploaded", "replaced"],
 )
 async def test_right_answers_after_the_jobs_end_do_not_count(

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from horde_agents.agents.validator.parts import Parts
 from horde_agents.agents.validator.prompts.kind import PromptsKind
-from horde_agents.agents.validator.prompts.sampler import sample
+from horde_agents.agents.validator.prompts.sampler import drawn, sample
 from horde_agents.agents.validator.synthetic.kinds import Finding, JobReport, KindNotReady, Task, load_kind
 from horde_agents.clients.objects import S3Objects
 from horde_agents.protocol import job_frames as frames
@@ -53,7 +53,7 @@ async def test_equal_answers_pass_and_each_executor_has_prompts_of_its_own(
         await Runner().run(task.request)
         assert await kind.judge(task, REPORT) == Finding(Outcome.PASSED, "")
     first, second = (set(task.secret["answers"]) for task in tasks)
-    assert len(first) == len(second) == 3
+    assert len(first) == len(second) == 3  # fewer than are compared at most
     assert not first & second
 
 
@@ -63,6 +63,39 @@ async def test_one_different_answer_fails(stage: Stage, object_server: ObjectSer
     found = await kind.judge(tasks[0], REPORT)
     assert found.outcome is Outcome.FAILED
     assert found.why.startswith("1 of 3")
+
+
+async def test_only_the_prompts_that_the_trusted_miner_answered_are_compared(
+    stage: Stage, object_server: ObjectServer, tmp_path: Path
+) -> None:
+    parts = await parts_of(stage, object_server, tmp_path, prompts_per_job=6, prompts_checked_per_job=2)
+    trusted = Runner()
+    parts.run_trusted = trusted.run
+    kind = PromptsKind(parts)
+    tasks = (await kind.prepare({CLASS: 3}, BATCH))[CLASS]
+    assert trusted.answered == 3 * 2
+    for task in tasks:
+        asked, checked = set(task.secret["asked"]), set(task.secret["answers"])
+        assert (len(asked), len(checked)) == (6, 2)
+        assert checked < asked
+        await Runner(dict.fromkeys(asked - checked, "guess")).run(task.request)
+        assert await kind.judge(task, REPORT) == Finding(Outcome.PASSED, "")
+        await Runner(dict.fromkeys(asked, "guess")).run(task.request)
+        found = await kind.judge(task, REPORT)
+        assert found == Finding(Outcome.FAILED, "2 of 2 answers compared differ from the trusted miner's")
+
+
+async def test_answers_that_are_missing_are_wrong_compared_or_not(
+    stage: Stage, object_server: ObjectServer, tmp_path: Path
+) -> None:
+    parts = await parts_of(stage, object_server, tmp_path, prompts_per_job=6, prompts_checked_per_job=2)
+    kind, [task] = await prepared(parts, 1)
+    await upload(task.request["uploads"][0]["url"], json.dumps(task.secret["answers"]).encode())
+    assert await kind.judge(task, REPORT) == Finding(Outcome.FAILED, "4 of 6 answers are missing")
+    one = dict.fromkeys(list(task.secret["answers"])[:1], "guess")
+    await upload(task.request["uploads"][0]["url"], json.dumps(one).encode())
+    found = await kind.judge(task, REPORT)
+    assert found.why == "5 of 6 answers are missing, 1 of 2 answers compared differ from the trusted miner's"
 
 
 async def test_anothers_answers_fail(stage: Stage, object_server: ObjectServer, tmp_path: Path) -> None:
@@ -188,6 +221,12 @@ async def test_a_batch_leaves_time_for_a_run_at_the_trusted_miner_for_each_class
     assert one.prepare_s > one.running_s > 50
     assert two.prepare_s == 2 * one.prepare_s
     assert two.running_s == one.running_s
+
+
+def test_which_prompts_are_compared_differs_from_job_to_job() -> None:
+    prompts = sample(8)
+    assert len({frozenset(each.id for each in drawn(prompts, 4)) for _ in range(200)}) > 20
+    assert set(drawn(prompts, 9)) == set(prompts)
 
 
 def test_no_two_prompts_are_alike() -> None:

@@ -1,6 +1,7 @@
 """The kind ``llm_prompts``: fresh prompts for each executor, judged by what the trusted miner answers.
 
-The same image answers all of a batch's prompts at the trusted miner first; no answer there: no batch.
+The same image answers a sample of each job's prompts at the trusted miner first, which no executor can tell
+from the others; no answer there: no batch.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from horde_agents.agents.validator.parts import Parts
-from horde_agents.agents.validator.prompts.sampler import Prompt, sample
+from horde_agents.agents.validator.prompts.sampler import Prompt, drawn, sample
 from horde_agents.agents.validator.prompts.trusted import longest_s
 from horde_agents.agents.validator.reactions import Plan
 from horde_agents.agents.validator.synthetic.kinds import Finding, JobReport, KindNotReady, Needs, Task
@@ -72,8 +73,8 @@ class PromptsKind:
             raise KindNotReady(f"llm_prompts: {error}") from error
 
     async def judge(self, task: Task, report: JobReport) -> Finding:
-        expected: Mapping[str, str] = task.secret["answers"]
-        most = _ANSWER_BYTES * len(expected)
+        asked: Collection[str] = task.secret["asked"]
+        most = _ANSWER_BYTES * len(asked)
         try:
             body = await self._objects().get(self._settings.answers_bucket, task.secret["key"], most)
         except ObjectMissing:
@@ -82,7 +83,7 @@ class PromptsKind:
             return Finding(Outcome.FAILED, f"uploaded more than {most} bytes of answers")
         except (ObjectsFault, KindNotReady) as error:
             return Finding(Outcome.NOT_RUN, str(error))
-        return compared(body, expected)
+        return compared(body, asked, task.secret["answers"])
 
     async def clean(self, batch_uuid: str) -> None:
         """Remove the batch's prompts and answers."""
@@ -95,7 +96,9 @@ class PromptsKind:
     async def _tasks(self, executor_class: str, count: int, batch_uuid: str) -> Sequence[Task]:
         each = self._settings.prompts_per_job
         prompts = sample(each * count)
-        answers = await self._trusted_answers(executor_class, prompts, batch_uuid)
+        jobs = [prompts[start : start + each] for start in range(0, len(prompts), each)]
+        checked = [prompt for own in jobs for prompt in drawn(own, self._settings.prompts_checked_per_job)]
+        answers = await self._trusted_answers(executor_class, checked, batch_uuid)
         turn, tasks, faults = asyncio.Semaphore(_WRITTEN_AT_ONCE), list[Task](), list[ObjectsFault]()
 
         async def write(own: Sequence[Prompt]) -> None:
@@ -108,12 +111,13 @@ class PromptsKind:
                 except ObjectsFault as error:
                     faults.append(error)
                     return
-            expected = {prompt.id: answers[prompt.id] for prompt in own}
-            tasks.append(Task(request, {"key": name, "answers": expected}))
+            asked = [prompt.id for prompt in own]
+            expected = {prompt: answers[prompt] for prompt in asked if prompt in answers}
+            tasks.append(Task(request, {"key": name, "asked": asked, "answers": expected}))
 
         async with asyncio.TaskGroup() as group:
-            for start in range(0, len(prompts), each):
-                group.create_task(write(prompts[start : start + each]))
+            for own in jobs:
+                group.create_task(write(own))
         if faults:
             raise faults[0]
         return tasks
@@ -191,17 +195,19 @@ class PromptsKind:
         )
 
 
-def compared(body: bytes, expected: Mapping[str, str]) -> Finding:
-    """What an executor's answers are worth."""
+def compared(body: bytes, asked: Collection[str], expected: Mapping[str, str]) -> Finding:
+    """What an executor's answers to the prompts ``asked`` are worth; ``expected`` are those we know."""
     answers = read_answers(body)
     if isinstance(answers, str):
         return Finding(Outcome.FAILED, answers)
-    if answers.keys() != expected.keys():
+    if not answers.keys() <= set(asked):
         return Finding(Outcome.FAILED, "answered other prompts than it was given")
-    wrong = sum(answers[prompt] != answer for prompt, answer in expected.items())
-    if wrong:
-        return Finding(Outcome.FAILED, f"{wrong} of {len(expected)} answers differ from the trusted miner's")
-    return Finding(Outcome.PASSED, "")
+    missing = sum(prompt not in answers for prompt in asked)
+    differ = sum(answers.get(prompt, answer) != answer for prompt, answer in expected.items())
+    wrong = [f"{missing} of {len(asked)} answers are missing"] if missing else []
+    if differ:
+        wrong.append(f"{differ} of {len(expected)} answers compared differ from the trusted miner's")
+    return Finding(Outcome.FAILED, ", ".join(wrong)) if wrong else Finding(Outcome.PASSED, "")
 
 
 def read_answers(body: bytes) -> Mapping[str, str] | str:

@@ -35,6 +35,11 @@ def sample(count: int) -> Sequence[Prompt]:
     return [Prompt(secrets.token_hex(8), _text()) for _ in range(count)]
 
 
+def drawn(prompts: Sequence[Prompt], most: int) -> Sequence[Prompt]:
+    """Up to ``most`` of them, which nobody can guess."""
+    return secrets.SystemRandom().sample(prompts, min(most, len(prompts)))
+
+
 def _text() -> str:
     words = [secrets.choice(_WORDS) for _ in range(3)]
     return secrets.choice(_ORDERS).format(*words, secrets.randbits(64))
