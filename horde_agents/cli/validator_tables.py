@@ -30,6 +30,8 @@ def status(told: Answer) -> list[str]:
         ("weights", _last_weights(told["weights"])),
     ]
     rows += [("link", f"{link['address']}: {link['why'] or 'up'}") for link in told["links"] or ()]
+    if told["why_no_batch"]:
+        rows.append(("NO BATCH", told["why_no_batch"]))
     rows += [("WRONG", f"{name}: {why}") for name, why in (told["wrong"] or {}).items()]
     return columns(("what", "is"), rows)
 

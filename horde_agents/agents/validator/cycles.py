@@ -49,7 +49,11 @@ class Cycles:
             "cycle": self._cycle,
             "seat": lambda: self._seat(0),
             "next_seat": lambda: self._seat(1),
+            "why_no_batch": self._why_no_batch,
         }
+
+    def _why_no_batch(self) -> str:
+        return self.synthetic.trouble if self.synthetic.kinds else "the setting synthetic_kinds names no kind"
 
     def _cycle(self) -> BlockSpan | None:
         cycle = self.clock.cycle()

@@ -326,6 +326,18 @@ async def test_a_kind_that_breaks_over_tasks_ends_no_loop(stage: Stage) -> None:
     assert "broke down" in batch.details["why"]
 
 
+async def test_why_there_is_no_batch_is_told_until_one_is_made(stage: Stage) -> None:
+    miner = await stage.miner(script=solve)
+    parts = (await stage.start(miner, **SYNTHETIC)).parts
+    kind = _Odd(load_kind("digest", parts))
+    async with working(parts, None, {"single_challenges_per_cycle": 1}, {CLASS: kind}) as work:
+        [broken] = await work.until_over()
+        assert (broken.state, broken.details["why"] in work.synthetic.trouble) == (BatchState.NOT_RUN, True)
+        kind.found = Finding(Outcome.PASSED, "")
+        assert {batch.state for batch in await work.until_over(2)} == {BatchState.NOT_RUN, BatchState.ENDED}
+        assert work.synthetic.trouble == ""
+
+
 def _own_job(validator_hotkey: str, miner_hotkey: str) -> JobStarted:
     return JobStarted(
         job_uuid="00000000-0000-4000-8000-000000000001",

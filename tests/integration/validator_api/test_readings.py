@@ -60,6 +60,13 @@ async def test_status_tells_where_the_validator_stands(any_api: Api) -> None:
         assert "hunter2" not in (await api.get(target)).text
 
 
+async def test_only_the_operator_is_told_why_there_is_no_batch(api: Api) -> None:
+    api.sources.why_no_batch = lambda: "http://u:hunter2@s3 is away"
+    assert (await api.get("/api/v1/status")).body["why_no_batch"] == "http://u:[hidden]@s3 is away"
+    other = await api.get("/api/v1/status", api.permitted, {"X-Forwarded-For": "203.0.113.9"})
+    assert (other.status, other.body["why_no_batch"]) == (200, None)
+
+
 async def test_status_of_an_empty_validator_is_answered(any_api: Api) -> None:
     shown = (await any_api.get("/api/v1/status")).body
     assert (shown["block_number"], shown["last_batch"], shown["weights"]) == (None, None, None)

@@ -57,6 +57,7 @@ async def test_every_view_fits_a_terminal(api: Api, words: tuple[str, ...], show
     await api.add(cycle_scores, score(7))
     await api.add(verdicts, *(verdict(number, why="x" * 300) for number in range(1, 4)))
     await api.add(weight_settings, weights(7, why="y" * 300))
+    api.sources.why_no_batch = lambda: "z" * 300
     result = await _show(api, *words)
     assert result.exit_code == 0, result.output
     assert shown in result.stdout

@@ -44,6 +44,7 @@ class Sources:
     cycle: Callable[[], BlockSpan | None] = lambda: None
     seat: Callable[[], BlockSpan | None] = lambda: None
     next_seat: Callable[[], BlockSpan | None] = lambda: None
+    why_no_batch: Callable[[], str] = lambda: "this validator follows no chain, so it has no cycles"
     links: Callable[[], Mapping[str, str | None]] = dict
     checks: Mapping[str, Check] = field(default_factory=dict)
     configuration: Callable[[], Configuration] = Configuration

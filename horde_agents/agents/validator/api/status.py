@@ -61,6 +61,9 @@ class Status(BaseModel):
     validators: int = Field(description="Hotkeys with a validator permit.")
     configuration_version: int
     last_batch: LastBatch | None
+    why_no_batch: str | None = Field(
+        description="Why the newest batch was not made whole; empty when it was. Told to its operator only."
+    )
     last_scored_cycle: int | None
     weights: LastWeights | None
     links: list[Link] | None
@@ -83,6 +86,8 @@ async def _read(sources: Sources, ask: Ask) -> Status:
         validators=len(sources.directory.stake_rao),
         configuration_version=sources.configuration().version,
         last_batch=LastBatch.model_validate(dict(batches[0]._mapping)) if batches else None,
+        # that tasks are being made, or cannot be, would tell others when the batch comes
+        why_no_batch=_why_no_batch(sources) if ask.reader is Reader.OPERATOR else None,
         last_scored_cycle=scores[0].cycle if scores else None,
         weights=_last_weights(weights[0]) if weights else None,
         links=None if ask.reader is Reader.ANYONE else _links(sources),
@@ -98,6 +103,10 @@ def _blocks(span: BlockSpan | None) -> Blocks | None:
 
 def _last_weights(row: Row[Any]) -> LastWeights:
     return LastWeights.model_validate({**row._mapping, "why": shown("why", row.why)})
+
+
+def _why_no_batch(sources: Sources) -> str:
+    return str(shown("why", sources.why_no_batch()))
 
 
 def _links(sources: Sources) -> list[Link]:

@@ -65,8 +65,14 @@ class Synthetic:
     configuration: Callable[[], Configuration]
     kinds: Mapping[str, SyntheticKind]
     block_s: float
-    trouble: str = ""
     _planned: set[int] = field(default_factory=set)
+    _not_planned: str = ""
+    _not_made: tuple[str, ...] = ()
+
+    @property
+    def trouble(self) -> str:
+        """Why the newest batch was not planned or run, or not with all kinds; empty when all is well."""
+        return "; ".join(why for why in (self._not_planned, *self._not_made) if why)
 
     async def serve(self) -> NoReturn:
         """Plan and run for ever."""
@@ -136,16 +142,16 @@ class Synthetic:
         own = [
             seat for seat in seats(snapshot.validators, snapshot.seed.hex(), cycle) if seat.hotkey == hotkey
         ]
-        self.trouble = (
+        self._not_planned = (
             "" if own else f"cycle {cycle.number} has no seat for this validator: is its permit gone?"
         )
         if not own:
-            _log.warning("no batch", why=self.trouble)
+            _log.warning("no batch", why=self._not_planned)
             return []
         block = batch_block(own[0], pace, at_block, self.parts.rng)
         if block is None:
-            self.trouble = self._too_short(own[0], pace)
-            _log.warning("no batch", why=self.trouble, cycle=cycle.number)
+            self._not_planned = self._too_short(own[0], pace)
+            _log.warning("no batch", why=self._not_planned, cycle=cycle.number)
         wanted = self.configuration().single_challenges_per_cycle
         singles = challenge_blocks(cycle, block, pace, at_block, wanted, self.parts.rng)
         planned = [self._batch(cycle, Purpose.CHALLENGE, single) for single in singles]
@@ -166,6 +172,7 @@ class Synthetic:
         return next((batch for batch in waiting if batch.state is BatchState.PLANNED), None)
 
     async def _run(self, batch: Batch) -> None:
+        self._not_made = ()
         trouble = self.clock.why_not_ready()
         if trouble is not None:
             await self._not_run(batch, trouble)
@@ -177,7 +184,8 @@ class Synthetic:
         run = await self._empty_run(batch)
         await self._seat(run)
         if not run.seats:
-            await self._not_run(batch, self.trouble or "no miner offers an executor that could be tested")
+            why = "; ".join(self._not_made) or "no miner offers an executor that could be tested"
+            await self._not_run(batch, why)
             return
         await self.clock.until_block(batch.fire_block - self._staging_blocks())
         if batch.purpose is Purpose.BATCH:
@@ -203,7 +211,7 @@ class Synthetic:
         return BatchRun(self.parts, batch, offered, own_jobs, excusing, share, proven)
 
     async def _seat(self, run: BatchRun) -> None:
-        """Give the run its jobs, as far as there are tasks; ``trouble`` says why there are none."""
+        """Give the run its jobs, as far as there are tasks; ``trouble`` says which there are not."""
         chosen = self._chosen(run)
         tasks = await self._tasks(Counter(name for _, name in chosen), run.batch)
         for hotkey, name in chosen:
@@ -238,7 +246,7 @@ class Synthetic:
         return tasks
 
     def _untested(self, kind: SyntheticKind, why: str) -> None:
-        self.trouble = f"kind {kind.name} tests nothing: {why}"
+        self._not_made = tuple(dict.fromkeys([*self._not_made, f"kind {kind.name} tests nothing: {why}"]))
         _log.warning("a kind tests nothing", kind=kind.name, why=why)
 
     def _offered(self) -> tuple[dict[str, dict[str, int]], dict[tuple[str, str], int]]:
@@ -296,6 +304,7 @@ class Synthetic:
 
     async def _not_run(self, batch: Batch, why: str) -> None:
         _log.warning("batch not run", batch=batch.uuid, cycle=batch.cycle, why=why)
+        self._not_made = (f"the last one of cycle {batch.cycle} was not run: {why}",)
         over = replace(batch, state=BatchState.NOT_RUN, ended_at=now(), details={"why": why})
 
         async def unit(connection: AsyncConnection) -> None:
