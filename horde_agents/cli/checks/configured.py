@@ -14,6 +14,7 @@ from horde_agents.cli.checks.agents import (
 from horde_agents.cli.checks.certificates import certificate_findings
 from horde_agents.cli.checks.database import database_finding
 from horde_agents.cli.checks.finding import Finding, wrong
+from horde_agents.cli.checks.objects import object_findings
 from horde_agents.jobs.classes import ClassesWrong, add_classes
 from horde_agents.runtime.settings import SettingsWrong, load_settings
 
@@ -52,7 +53,7 @@ async def of_miner(config: Path) -> AsyncIterator[Finding]:
 
 
 async def of_validator(config: Path) -> AsyncIterator[Finding]:
-    """A validator's settings, what they name, its trusted miner, and the validator itself."""
+    """A validator's settings, what they name, its trusted miner, its object store, the validator."""
     try:
         settings = load_settings(ValidatorSettings, "validator", config)
         add_classes(settings.class_file)
@@ -71,3 +72,5 @@ async def of_validator(config: Path) -> AsyncIterator[Finding]:
         yield await miner_finding(f"{settings.trusted_miner.host}:{settings.trusted_miner.port}")
     if settings.operator_port:
         yield await agent_finding(f"{settings.operator_host}:{settings.operator_port}")
+    async for finding in object_findings(settings):
+        yield finding

@@ -7,7 +7,7 @@ import pytest
 
 from tools.setup.goals import PACKAGES_OF, STEPS_OF
 from tools.setup.packages import PRESENT, is_static, missing, refusal
-from tools.setup.prompt_image import ensure_prompt_image
+from tools.setup.prompt_image import ensure_prompt_images
 
 
 def test_only_absent_packages_are_missing_and_order_is_kept() -> None:
@@ -49,7 +49,7 @@ def test_tests_need_whatever_the_demo_needs() -> None:
 
 
 def test_only_tests_and_the_solvers_own_goal_wait_for_its_image() -> None:
-    assert {goal for goal, steps in STEPS_OF.items() if ensure_prompt_image in steps} == {"solver", "test"}
+    assert {goal for goal, steps in STEPS_OF.items() if ensure_prompt_images in steps} == {"solver", "test"}
 
 
 def test_program_that_needs_a_dynamic_linker_is_not_static() -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from horde_agents.agents.validator.parts import Parts
+from horde_agents.agents.validator.prompts.address import objects_settings
 from horde_agents.agents.validator.prompts.sampler import Prompt, drawn, sample
 from horde_agents.agents.validator.prompts.trusted import longest_s
 from horde_agents.agents.validator.reactions import Plan
@@ -19,7 +20,6 @@ from horde_agents.agents.validator.synthetic.kinds import Finding, JobReport, Ki
 from horde_agents.clients.objects import (
     ObjectMissing,
     ObjectsFault,
-    ObjectsSettings,
     ObjectTooLarge,
     S3Objects,
 )
@@ -175,24 +175,8 @@ class PromptsKind:
 
     def _objects(self) -> S3Objects:
         if self._opened is None:
-            self._opened = S3Objects(self._address(), self._parts.http)
+            self._opened = S3Objects(objects_settings(self._settings), self._parts.http)
         return self._opened
-
-    def _address(self) -> ObjectsSettings:
-        settings = self._settings
-        if not settings.objects_url or settings.objects_secret_file is None:
-            raise KindNotReady("llm_prompts needs the settings objects_url and objects_secret_file.")
-        try:
-            secret = settings.objects_secret_file.read_text().strip()
-        except (OSError, ValueError) as error:
-            raise KindNotReady(f"The file of setting objects_secret_file cannot be read: {error}") from error
-        return ObjectsSettings(
-            settings.objects_url,
-            settings.objects_region,
-            settings.objects_access_key_id,
-            secret,
-            call_s=settings.objects_call_s,
-        )
 
 
 def compared(body: bytes, asked: Collection[str], expected: Mapping[str, str]) -> Finding:
