@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.receipts.ledger import ProgressReceipt
 from horde_agents.receipts.payloads import read_progress, signed_text
+from horde_agents.store.countersigning import imports
 from horde_agents.store.tables import progress_receipts, verdicts
 
 #: The first receipt of a sequence number wins.
@@ -18,21 +19,7 @@ _ADD: Final[Mapping[str, Any]] = {
     "sqlite": sqlite.insert(progress_receipts).on_conflict_do_nothing().inline(),
     "postgresql": postgresql.insert(progress_receipts).on_conflict_do_nothing().inline(),
 }
-
-
-def _import(dialect: Any) -> Any:  # noqa: ANN401  (each dialect has an insert of its own)
-    statement = dialect.insert(progress_receipts)
-    new = statement.excluded
-    return statement.on_conflict_do_update(
-        index_elements=["job_uuid", "sequence", "validator_hotkey", "miner_hotkey"],
-        set_={"miner_signature": new.miner_signature},
-        where=progress_receipts.c.miner_signature.is_(None)
-        & (progress_receipts.c.payload_json == new.payload_json)
-        & new.miner_signature.is_not(None),
-    ).inline()
-
-
-_IMPORT: Final[Mapping[str, Any]] = {"sqlite": _import(sqlite), "postgresql": _import(postgresql)}
+_IMPORT: Final = imports(progress_receipts, ["job_uuid", "sequence", "validator_hotkey", "miner_hotkey"])
 _ACKNOWLEDGE: Final = (
     update(progress_receipts)
     .where(progress_receipts.c.job_uuid == bindparam("wanted"))

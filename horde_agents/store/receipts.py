@@ -1,36 +1,22 @@
 """Receipts in the database: at the validator until acknowledged, at the miner on their pages."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Row, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.receipts.ledger import Receipt
 from horde_agents.receipts.payloads import Payload, ReceiptType, read_payload, signed_text
+from horde_agents.store.countersigning import imports
 from horde_agents.store.tables import receipts, verdicts
 
 _MOST_OF_VALIDATORS: Final = 5000
-
-
-def _import(dialect: Any) -> Any:  # noqa: ANN401  (each dialect has an insert of its own)
-    statement = dialect.insert(receipts)
-    new = statement.excluded
-    return statement.on_conflict_do_update(
-        index_elements=["job_uuid", "receipt_type", "validator_hotkey", "miner_hotkey"],
-        set_={"miner_signature": new.miner_signature},
-        where=receipts.c.miner_signature.is_(None)
-        & (receipts.c.payload_json == new.payload_json)
-        & new.miner_signature.is_not(None),
-    ).inline()
-
-
 _ADD: Final = insert(receipts).inline()
-_IMPORT: Final[Mapping[str, Any]] = {"sqlite": _import(sqlite), "postgresql": _import(postgresql)}
+_IMPORT: Final = imports(receipts, ["job_uuid", "receipt_type", "validator_hotkey", "miner_hotkey"])
 
 
 @dataclass(frozen=True, slots=True)
