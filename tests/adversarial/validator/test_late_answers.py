@@ -86,8 +86,8 @@ async def test_right_answers_after_the_jobs_end_do_not_count(
         await answer(talk, uuid, "")
 
     miners = [await stage.miner("late", script=late), await stage.miner("honest", script=honest)]
-    settings: dict[str, Any] = SYNTHETIC | {"prompts_running_s": 5}
-    parts = await parts_of(stage, object_server, tmp_path, *miners, **settings)
+    short: dict[str, Any] = {"prompts_running_s": 5, "objects_call_s": 1.0, "synthetic_prepare_s": 24.0}
+    parts = await parts_of(stage, object_server, tmp_path, *miners, **SYNTHETIC | short)
     parts.run_trusted = Runner().run
     kinds[CLASS] = _Watched(parts)
     kinds[CLASS].has_judged = {miner.hotkey: asyncio.Event() for miner in miners}

@@ -16,6 +16,7 @@ from horde_agents.agents.validator.synthetic.kinds import (
     load_kind,
 )
 from horde_agents.agents.validator.synthetic.measured import MeasuredCounts
+from horde_agents.agents.validator.synthetic.runner import new_batch_uuid
 from horde_agents.protocol import job_frames as frames
 from horde_agents.protocol import validator_miner as wire
 from horde_agents.receipts.payloads import JobStarted, ReceiptType
@@ -23,7 +24,7 @@ from horde_agents.runtime.clock import now
 from horde_agents.runtime.settings import SettingsWrong
 from horde_agents.scoring.facts import Outcome
 from horde_agents.store import batches
-from horde_agents.store.batches import BatchState, Purpose
+from horde_agents.store.batches import Batch, BatchState, Purpose
 from horde_agents.store.verdicts import verify_chain
 from horde_agents.testing.scripted_miner import Talk
 from tests.fixtures.batches import (
@@ -387,13 +388,25 @@ class _Slow:
 
 async def test_tasks_are_made_as_early_as_their_kind_needs(stage: Stage) -> None:
     miner = await stage.miner(script=solve)
-    validator = await stage.start(miner, **SYNTHETIC)
+    validator = await stage.start(miner, **SYNTHETIC | {"synthetic_prepare_s": 3 * BLOCK_S})
     async with working(validator.parts) as work:
         slow = _Slow(load_kind("digest", validator.parts), work.synthetic.clock.block)
         work.synthetic.kinds = {CLASS: slow}
         [batch] = await work.until_over()
         assert batch.state is BatchState.ENDED
         assert batch.fire_block - slow.began_at >= 4
+
+
+async def test_a_batch_with_too_little_time_left_for_its_tasks_is_not_run(stage: Stage) -> None:
+    parts = (await stage.start(await stage.miner(script=solve), **SYNTHETIC)).parts
+    planned = Batch(new_batch_uuid(), 1, Purpose.BATCH, 14, now())
+    await parts.store.writer.run(lambda connection: batches.plan(connection, [planned]))
+    slow = _Slow(load_kind("digest", parts), lambda: 0)
+    chain = MovedChain({parts.signer.hotkey: 10**12}, number=14)
+    async with working(parts, chain, kinds={CLASS: slow}) as work:
+        [batch, *_] = await work.until_over()
+        assert (batch.uuid, batch.state) == (planned.uuid, BatchState.NOT_RUN)
+        assert "when its tasks were to be made" in batch.details["why"]
 
 
 async def test_a_batch_that_fits_into_no_seat_names_the_settings(stage: Stage) -> None:

@@ -96,6 +96,12 @@ class SyntheticKind(Protocol):
         """
 
 
+def kinds_apart(kinds: Mapping[str, SyntheticKind]) -> list[tuple[SyntheticKind, list[str]]]:
+    """Each kind once, with its classes."""
+    apart = {id(kind): kind for kind in kinds.values()}.values()
+    return [(kind, sorted(name for name in kinds if kinds[name] is kind)) for kind in apart]
+
+
 def load_kind(path: str, parts: Parts) -> SyntheticKind:
     """The kind of a name or of ``package.module:Class``.
 

@@ -1,7 +1,6 @@
 """Plans each cycle's batch and challenges, runs them when their instants come, and takes up broken ones."""
 
 import asyncio
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,11 +14,9 @@ from horde_agents.agents.validator import offers
 from horde_agents.agents.validator.cycle_clock import CycleClock, Snapshot
 from horde_agents.agents.validator.parts import Parts
 from horde_agents.agents.validator.polls import Polls
-from horde_agents.agents.validator.settings import ValidatorSettings
 from horde_agents.agents.validator.synthetic.excusing import Excusing
-from horde_agents.agents.validator.synthetic.kinds import KindNotReady, SyntheticKind, Task
+from horde_agents.agents.validator.synthetic.kinds import KindNotReady, SyntheticKind, Task, kinds_apart
 from horde_agents.agents.validator.synthetic.plan import (
-    Pace,
     batch_block,
     bounded_share,
     challenge_blocks,
@@ -30,7 +27,7 @@ from horde_agents.agents.validator.synthetic.plan import (
 from horde_agents.agents.validator.synthetic.proven import Proven
 from horde_agents.agents.validator.synthetic.retention import clean
 from horde_agents.agents.validator.synthetic.runner import BatchRun, new_batch_uuid
-from horde_agents.jobs.classes import CATALOGUE
+from horde_agents.agents.validator.synthetic.timing import Timing
 from horde_agents.jobs.events import HordeFailed
 from horde_agents.jobs.faults import HordeFaultReason
 from horde_agents.jobs.states import Role
@@ -41,14 +38,12 @@ from horde_agents.runtime.clock import now
 from horde_agents.runtime.logs import get_logger
 from horde_agents.runtime.settings import SettingsWrong
 from horde_agents.scoring.configuration import Configuration
-from horde_agents.scoring.cycles import Cycle, Seat, seats
+from horde_agents.scoring.cycles import Cycle, seats
 from horde_agents.scoring.facts import Outcome, Work
 from horde_agents.store import attempts, batches, receipts, verdicts
 from horde_agents.store.batches import Batch, BatchJob, BatchState, Purpose
 from horde_agents.store.verdicts import Verdict
 
-#: Seconds for connections, signatures and judging.
-_SPARE_S: Final = 3.0
 #: Seconds that a kind has to make its tasks even where none are planned for it.
 _LEAST_PREPARE_S: Final = 5.0
 
@@ -81,14 +76,16 @@ class Synthetic:
             await self._plan_cycle()
             due = await self._next()
             block = self.clock.block() or 0
-            if due is None or block < due.fire_block - self._pace().before_blocks:
+            if due is None or block < due.fire_block - self._timing.pace.before_blocks:
                 await self.clock.until_block(block + 1)
-            elif block > due.fire_block:
+                continue
+            if block > due.fire_block:
                 await self._not_run(due, "this validator was away at its instant")
-                await self._clean(due)
+            elif block > due.fire_block - self._timing.making_blocks:
+                await self._not_run(due, "this validator was away when its tasks were to be made")
             else:
                 await self._run(due)
-                await self._clean(due)
+            await self._clean(due)
 
     def check(self) -> None:
         """Refuse settings with which no batch could ever run.
@@ -96,33 +93,13 @@ class Synthetic:
         Raises:
             SettingsWrong: a batch takes longer than a cycle.
         """
-        pace, settings = self._pace(), self.parts.settings
-        if self.kinds and pace.whole_blocks > settings.cycle_blocks:
-            raise SettingsWrong(f"cycle_blocks is {settings.cycle_blocks}, and {how_long(pace, settings)}.")
+        why = self._timing.why_never(self.parts.settings.cycle_blocks)
+        if why is not None:
+            raise SettingsWrong(why)
 
-    def _pace(self) -> Pace:
-        ready_s = max((self._ready_s(name) for name in self.kinds), default=0.0)
-        needs = [kind.needs(names) for kind, names in self._kinds_apart()]
-        prepare_s = self.parts.settings.synthetic_prepare_s + sum(need.prepare_s for need in needs)
-        before_s, after_s = prepare_s + ready_s + _SPARE_S, self._running_s() + _SPARE_S
-        return Pace(math.ceil(before_s / self.block_s), math.ceil(after_s / self.block_s))
-
-    def _running_s(self) -> float:
-        needs = [kind.needs(names) for kind, names in self._kinds_apart()]
-        return max([self.parts.settings.synthetic_running_s, *(need.running_s for need in needs)])
-
-    def _kinds_apart(self) -> list[tuple[SyntheticKind, list[str]]]:
-        """Each kind once, with its classes."""
-        apart = {id(kind): kind for kind in self.kinds.values()}.values()
-        return [(kind, sorted(name for name in self.kinds if self.kinds[name] is kind)) for kind in apart]
-
-    def _staging_blocks(self) -> int:
-        """Blocks before the instant at which the offers go out."""
-        ready_s = max((self._ready_s(name) for name in self.kinds), default=0.0)
-        return math.ceil((ready_s + _SPARE_S) / self.block_s)
-
-    def _ready_s(self, executor_class: str) -> float:
-        return CATALOGUE[executor_class].spin_up_s + self.parts.settings.startup_s
+    @property
+    def _timing(self) -> Timing:
+        return Timing(self.parts.settings, self.kinds, self.block_s)
 
     async def _plan_cycle(self) -> None:
         cycle = self.clock.cycle()
@@ -138,7 +115,7 @@ class Synthetic:
 
     def _drawn(self, cycle: Cycle, snapshot: Snapshot) -> list[Batch]:
         """The instants of a cycle; nobody but this validator knows them."""
-        hotkey, pace, at_block = self.parts.signer.hotkey, self._pace(), self.clock.block() or 0
+        hotkey, pace, at_block = self.parts.signer.hotkey, self._timing.pace, self.clock.block() or 0
         own = [
             seat for seat in seats(snapshot.validators, snapshot.seed.hex(), cycle) if seat.hotkey == hotkey
         ]
@@ -150,18 +127,12 @@ class Synthetic:
             return []
         block = batch_block(own[0], pace, at_block, self.parts.rng)
         if block is None:
-            self._not_planned = self._too_short(own[0], pace)
+            self._not_planned = self._timing.why_not_in(own[0])
             _log.warning("no batch", why=self._not_planned, cycle=cycle.number)
         wanted = self.configuration().single_challenges_per_cycle
         singles = challenge_blocks(cycle, block, pace, at_block, wanted, self.parts.rng)
         planned = [self._batch(cycle, Purpose.CHALLENGE, single) for single in singles]
         return planned if block is None else [self._batch(cycle, Purpose.BATCH, block), *planned]
-
-    def _too_short(self, seat: Seat, pace: Pace) -> str:
-        blocks, settings = seat.end_block - seat.first_block, self.parts.settings
-        if blocks >= pace.whole_blocks:
-            return "what is left of its seat is too short for a batch: the next cycle has another"
-        return f"its seat has {blocks} blocks, and {how_long(pace, settings)}"
 
     def _batch(self, cycle: Cycle, purpose: Purpose, block: int) -> Batch:
         return Batch(new_batch_uuid(), cycle.number, purpose, block, now())
@@ -187,7 +158,7 @@ class Synthetic:
             why = "; ".join(self._not_made) or "no miner offers an executor that could be tested"
             await self._not_run(batch, why)
             return
-        await self.clock.until_block(batch.fire_block - self._staging_blocks())
+        await self.clock.until_block(batch.fire_block - self._timing.staging_blocks)
         if batch.purpose is Purpose.BATCH:
             told = self.parts.manifests.told_since(asked_at)
             reached = sum(miner.hotkey in told for miner in miners)
@@ -226,7 +197,7 @@ class Synthetic:
     async def _tasks(self, wanted: Mapping[str, int], batch: Batch) -> dict[str, list[Task]]:
         """Tasks by class; a kind is asked once for all its classes."""
         tasks: dict[str, list[Task]] = {}
-        for kind, names in self._kinds_apart():
+        for kind, names in kinds_apart(self.kinds):
             counts = {name: wanted[name] for name in names if name in wanted}
             if not counts:
                 continue
@@ -271,14 +242,13 @@ class Synthetic:
 
     def _share(self, batch: Batch, offered: Mapping[str, Mapping[str, int]]) -> Fraction:
         """The part of the horde to test, so that synthetic work keeps to its share of all slots' time."""
-        ready_s = max((self._ready_s(name) for name in self.kinds), default=0.0)
         snapshot = self.clock.snapshot(batch.cycle)
         cycle = self.clock.at(batch.cycle)
         share = tested_share(
             Fraction(self.configuration().synthetic_share),
             cycle.length_blocks * self.block_s,
             len(seats(snapshot.validators, snapshot.seed.hex(), cycle)) if snapshot else 1,
-            ready_s + self._running_s(),
+            self._timing.job_s,
         )
         return bounded_share(offered, share, self.parts.settings.synthetic_most_jobs)
 
@@ -327,16 +297,6 @@ class Synthetic:
                 key = offers.AttemptKey(job.attempt_uuid, Hotkey(job.miner_hotkey))
                 closing = offers.finished_receipt(key, 0, receipt.payload.timestamp, signer, at)
                 await receipts.file(connection, closing, at)
-
-
-def how_long(pace: Pace, settings: ValidatorSettings) -> str:
-    """What a batch takes, and the settings that say so."""
-    return (
-        f"a batch takes {pace.before_blocks} blocks before its instant and {pace.after_blocks} after it: "
-        f"lower prompts_running_s ({settings.prompts_running_s} s, where a kind is llm_prompts), "
-        f"synthetic_prepare_s ({settings.synthetic_prepare_s:g} s) "
-        f"or synthetic_running_s ({settings.synthetic_running_s:g} s)"
-    )
 
 
 async def _abandon(connection: AsyncConnection, batch: Batch, job: BatchJob, why: str) -> None:
