@@ -230,12 +230,16 @@ async def test_synthetic_work_keeps_to_its_share_of_slots(stage: Stage) -> None:
 
 async def test_a_miner_that_left_the_metagraph_meanwhile_is_not_asked(stage: Stage) -> None:
     stays = await stage.miner("stays", script=solve)
-    leaves = await stage.miner("leaves", script=solve)
+
+    async def leave(talk: Talk) -> None:
+        assert stage.validator is not None
+        directory = stage.validator.parts.directory
+        directory.replace([m for m in directory.miners() if m.hotkey == stays.hotkey], {})
+        await solve(talk)
+
+    leaves = await stage.known_miner(leave, name="leaves")
     validator = await stage.start(stays, leaves, **SYNTHETIC)
     async with working(validator.parts) as work:
-        await work.until_state(BatchState.PLANNED)
-        directory = validator.parts.directory
-        directory.replace([m for m in directory.miners() if m.hotkey == stays.hotkey], {})
         [batch] = await work.until_over()
         assert {job.miner_hotkey for job in await work.jobs(batch)} == {stays.hotkey}
 
