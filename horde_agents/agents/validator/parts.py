@@ -48,7 +48,7 @@ class Parts:
     """The shared parts; ``outboxes`` are by facilitator address; ``attempts_in_hand`` have a session;
     ``announced`` are the extensions that miners said they know.
 
-    ``run_trusted`` runs a job of our own at the trusted miner: whether it completed.
+    ``run_trusted`` runs a job of our own at the trusted miner: why it failed; empty when it has completed.
     ``knobs`` gives the dynamic configuration in force.
     ``occupancy`` is by our own receipts, ``others_jobs`` by those of other validators.
     """
@@ -72,7 +72,7 @@ class Parts:
     announced: dict[str, frozenset[Extension]] = field(default_factory=dict)
     cycle_number: Callable[[], int] = lambda: 0
     progress_interval_s: Callable[[], float] = lambda: _PROGRESS_INTERVAL_S
-    run_trusted: Callable[[Mapping[str, Any]], Awaitable[bool]] | None = None
+    run_trusted: Callable[[Mapping[str, Any]], Awaitable[str]] | None = None
     rng: Random = field(default_factory=SystemRandom)
 
     @property

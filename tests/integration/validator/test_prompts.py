@@ -29,7 +29,10 @@ REPORT = JobReport("", "", {}, 1, CLASS, "miner")
 
 async def fails(talk: Talk) -> None:
     await talk.greet()
-    await talk.send(frames.V0JobFailedRequest(job_uuid=await talk.accept()))
+    uuid = await talk.accept()
+    failed = {"error_type": "nonzero_return_code", "stage": "execution", "message": ""}
+    said = {"docker_process_stderr": "out of memory\n"}
+    await talk.send(frames.V0JobFailedRequest.model_validate({"job_uuid": uuid} | failed | said))
 
 
 async def prepared(parts: Parts, count: int = 2) -> tuple[PromptsKind, list[Task]]:
@@ -145,9 +148,14 @@ async def test_without_the_trusted_miners_answers_there_is_no_batch(
 ) -> None:
     parts = await parts_of(stage, object_server, tmp_path)
     kind = PromptsKind(parts)
-    for run in (None, Runner(completes=False).run, Runner({"more": "than asked"}).run):
+    runs = {
+        "needs a trusted miner": None,
+        "trusted miner did not complete .*: no GPU": Runner(why_not="no GPU").run,
+        "trusted miner's answers are not those": Runner({"more": "than asked"}).run,
+    }
+    for why, run in runs.items():
         parts.run_trusted = run
-        with pytest.raises(KindNotReady, match="trusted miner"):
+        with pytest.raises(KindNotReady, match=why):
             await kind.prepare({CLASS: 1}, BATCH)
 
 
@@ -194,7 +202,7 @@ async def test_a_run_at_the_trusted_miner_goes_there_alone(stage: Stage) -> None
     parts = (await stage.start(other, trusted_miner={"host": "127.0.0.1", "port": trusted.port})).parts
     seen = other.connections
     assert parts.run_trusted is not None
-    assert await parts.run_trusted({"executor_class": CLASS, "docker_image": "solver:1"} | LIMITS)
+    assert await parts.run_trusted({"executor_class": CLASS, "docker_image": "solver:1"} | LIMITS) == ""
     assert other.connections == seen
 
 
@@ -202,7 +210,8 @@ async def test_a_run_that_the_trusted_miner_fails_is_told(stage: Stage) -> None:
     trusted = await stage.miner("trusted", script=fails)
     parts = (await stage.start(trusted_miner={"host": "127.0.0.1", "port": trusted.port})).parts
     assert parts.run_trusted is not None
-    assert not await parts.run_trusted({"executor_class": CLASS, "docker_image": "solver:1"} | LIMITS)
+    why = await parts.run_trusted({"executor_class": CLASS, "docker_image": "solver:1"} | LIMITS)
+    assert why == "nonzero_return_code in execution: out of memory"
 
 
 async def test_without_a_trusted_miner_nothing_can_be_run_there(stage: Stage) -> None:

@@ -131,8 +131,9 @@ class PromptsKind:
         uuid, rows = str(uuid4()), [{"id": each.id, "text": each.text} for each in prompts]
         await writer.run(lambda connection: prompt_sets.add(connection, uuid, batch_uuid, rows, now()))
         name = f"{batch_uuid}/{uuid}.json"
-        if not await run(await self._request(executor_class, prompts, name)):
-            raise KindNotReady("The trusted miner did not complete its job of llm_prompts.")
+        why = await run(await self._request(executor_class, prompts, name))
+        if why:
+            raise KindNotReady(f"The trusted miner did not complete its job of llm_prompts: {why}")
         most = _ANSWER_BYTES * len(prompts)
         body = await self._objects().get(self._settings.answers_bucket, name, most)
         answers = read_answers(body)
