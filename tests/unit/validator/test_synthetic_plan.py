@@ -34,6 +34,13 @@ def test_a_batch_begins_and_ends_inside_its_seat() -> None:
     assert drawn == set(range(104, 128))
 
 
+def test_tasks_may_be_made_before_the_seat_but_not_before_now() -> None:
+    pace = Pace(before_blocks=44, after_blocks=3, making_blocks=40)
+    assert {batch_block(_SEAT, pace, 0, Random(seed)) for seed in range(400)} == set(range(104, 128))
+    assert {batch_block(_SEAT, pace, 82, Random(seed)) for seed in range(100)} == {126, 127}
+    assert batch_block(_SEAT, pace, 84, _RNG) is None
+
+
 def test_a_seat_that_has_begun_gives_what_is_left_of_it() -> None:
     drawn = {batch_block(_SEAT, _PACE, 120, Random(seed)) for seed in range(100)}
     assert drawn == {124, 125, 126, 127}

@@ -16,20 +16,33 @@ _LEAST_SHARE: Final = Fraction(1, 4096)
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Blocks that a batch takes before and after its instant."""
+    """Blocks that a batch takes before and after its instant.
+
+    In ``making_blocks`` of those before, the first ones, its tasks are made, which occupies no miner.
+    """
 
     before_blocks: int
     after_blocks: int
+    making_blocks: int = 0
 
     @property
     def whole_blocks(self) -> int:
         """All of them."""
         return self.before_blocks + self.after_blocks
 
+    @property
+    def seat_blocks(self) -> int:
+        """Those that have to lie inside the seat."""
+        return self.whole_blocks - self.making_blocks
+
 
 def batch_block(seat: Seat, pace: Pace, not_before: int, rng: Random) -> int | None:
-    """The private instant of a batch: one that leaves it inside its seat; ``None`` when none is left."""
-    first = max(seat.first_block, not_before) + pace.before_blocks
+    """The private instant of a batch: one that leaves it inside its seat; ``None`` when none is left.
+
+    Tasks may be made before the seat begins: that needs nobody but the validator and its trusted miner.
+    """
+    earliest = max(seat.first_block - pace.making_blocks, not_before)
+    first = earliest + pace.before_blocks
     last = seat.end_block - pace.after_blocks
     return rng.randint(first, last) if first <= last else None
 

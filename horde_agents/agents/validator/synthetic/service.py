@@ -76,12 +76,13 @@ class Synthetic:
             await self._plan_cycle()
             due = await self._next()
             block = self.clock.block() or 0
-            if due is None or block < due.fire_block - self._timing.pace.before_blocks:
+            pace = self._timing.pace
+            if due is None or block < due.fire_block - pace.before_blocks:
                 await self.clock.until_block(block + 1)
                 continue
             if block > due.fire_block:
                 await self._not_run(due, "this validator was away at its instant")
-            elif block > due.fire_block - self._timing.making_blocks:
+            elif block > due.fire_block - pace.making_blocks:
                 await self._not_run(due, "this validator was away when its tasks were to be made")
             else:
                 await self._run(due)

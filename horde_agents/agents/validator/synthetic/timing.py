@@ -28,12 +28,9 @@ class Timing:
         """Blocks before and after the instant."""
         before_s = self.settings.synthetic_prepare_s + self._making_s + self._ready_s + _SPARE_S
         after_s = self._running_s + _SPARE_S
-        return Pace(math.ceil(before_s / self.block_s), math.ceil(after_s / self.block_s))
-
-    @property
-    def making_blocks(self) -> int:
-        """Whole blocks before the instant in which kinds may still make tasks: with less no batch begins."""
-        return int(self._making_s // self.block_s)
+        # rounded down: what is made in part of a block may reach into the seat
+        making_blocks = int(self._making_s // self.block_s)
+        return Pace(math.ceil(before_s / self.block_s), math.ceil(after_s / self.block_s), making_blocks)
 
     @property
     def staging_blocks(self) -> int:
@@ -54,7 +51,7 @@ class Timing:
     def why_not_in(self, seat: Seat) -> str:
         """Why there is no instant for a batch in a seat, or in what is left of it."""
         blocks = seat.end_block - seat.first_block
-        if blocks >= self.pace.whole_blocks:
+        if blocks >= self.pace.seat_blocks:
             return "what is left of its seat is too short for a batch: the next cycle has another"
         return f"its seat has {blocks} blocks, and {self._how_long()}"
 
