@@ -6,10 +6,10 @@ TESTS  ?= tests
 CODE   := horde_agents tests tools images
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo cluster test check bench format lock stop clean
+.PHONY: help setup tools demo cluster test provision-test check bench format lock stop clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 setup: ## set this machine up for everything below (each does its own part by itself)
 	@$(SETUP) test
@@ -28,6 +28,11 @@ cluster: ## the same with executors on a real Nomad and placement in a real Cons
 test: ## all tests; some of them: make test TESTS=tests/unit
 	@$(SETUP) test
 	@$(BIN)/pytest $(TESTS)
+
+provision-test: ## Ansible's roles on real machines of systemd in containers, and their linters
+	@$(SETUP) provision
+	@$(BIN)/python -m tools.provision lint
+	@$(BIN)/python -m tools.provision test
 
 check: ## ruff, mypy strict, import-linter, Nomad's job specs
 	@$(SETUP) check

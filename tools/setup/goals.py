@@ -6,8 +6,10 @@ from tools.setup.agent_image import ensure_agent_image
 from tools.setup.chain import ensure_chain_metadata
 from tools.setup.docker_daemon import ensure_docker
 from tools.setup.job_image import ensure_job_image
+from tools.setup.node_image import ensure_node_image
 from tools.setup.packages import install_missing
 from tools.setup.prompt_image import ensure_prompt_images
+from tools.setup.provision import ensure_provision
 from tools.setup.registry import ensure_registry
 from tools.setup.servers import ensure_servers
 from tools.setup.stock import ensure_stock
@@ -34,6 +36,7 @@ PACKAGES_OF: dict[str, tuple[str, ...]] = {
     "bench": (*_PYTHON, *_DOCKER, *_BUILDING),
     "cluster": (*_PYTHON, *_DOCKER, *_BUILDING),
     "test": (*_PYTHON, *_DOCKER, *_DATABASE, *_BUILDING, *_IMAGES),
+    "provision": (*_PYTHON, *_DOCKER, *_BUILDING, *_IMAGES),
 }
 
 _SERVICES: tuple[Step, ...] = (ensure_docker, ensure_registry, ensure_job_image)
@@ -51,6 +54,7 @@ STEPS_OF: dict[str, tuple[Step, ...]] = {
     "cluster": (*_RUNNING_JOBS, ensure_servers),
     "bench": (*_RUNNING_JOBS, ensure_servers),
     "test": (*_RUNNING_JOBS, ensure_stock, ensure_servers, ensure_agent_image, ensure_prompt_images),
+    "provision": (ensure_venv, ensure_provision, ensure_docker, ensure_node_image, ensure_servers),
 }
 
 

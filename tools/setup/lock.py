@@ -33,17 +33,18 @@ def write_locks(*, upgrade: bool) -> None:
     _compile("dev", project, "--group", "dev", "-c", REQUIREMENTS / "runtime.txt", upgrade=upgrade)
     # the rest of what these need is Debian's
     _compile("prompt-solver", REQUIREMENTS / "prompt-solver.in", "--no-deps", upgrade=upgrade)
+    _compile("provision", "--group", f"{project}:provision", upgrade=upgrade)
     for name in ("bootstrap", *(f"stock-{name}" for name in STOCK)):
         _compile(name, REQUIREMENTS / f"{name}.in", upgrade=upgrade)
 
 
-def _compile(name: str, source: Path, *words: str | Path, upgrade: bool) -> None:
+def _compile(name: str, *source: str | Path, upgrade: bool) -> None:
     uv = uv_program()
     if uv is None:
         raise SetupFailed("Locking needs uv, which the virtual environment brings. Run: make setup")
     lock = REQUIREMENTS / f"{name}.txt"
     extra = ["--upgrade"] if upgrade else []
-    command = [uv, "pip", "compile", *_OPTIONS, *extra, source, *words, "-o", lock]
+    command = [uv, "pip", "compile", *_OPTIONS, *extra, *source, "-o", lock]
     with step(f"lock {name}"):
         run(command, log="lock", env=uv_environment(os.environ))
     found = addresses_in(lock.read_text())

@@ -1,0 +1,80 @@
+"""Runs Ansible's programs of the pinned environment from the checkout, as the tests of provisioning do.
+
+    python -m tools.provision lint            both linters, and the syntax of both inventories
+    python -m tools.provision test [WORD …]   molecule's scenario `horde`: all of it, or what the words say
+
+Owns where their environment, their programs and their temporary files are; what is tested is in molecule/.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tools.setup.places import ROOT
+from tools.setup.provision import provision_folder
+from tools.setup.servers import CONSUL, FAKE_GPUS, NOMAD, program
+
+_LINTED: Final = ("site.yml", "requirements.yml", "playbooks", "roles", "inventories", "molecule")
+INVENTORIES: Final = ("local", "example")
+
+
+def main(words: list[str]) -> int:
+    """The status of the first program that failed; 2 when the words are wrong."""
+    match words:
+        case ["lint"]:
+            return lint()
+        case ["test", *more]:
+            return molecule(more or ["test"])
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+
+
+def lint() -> int:
+    """0 when neither linter has anything to say and both inventories can be used."""
+    commands: list[list[str]] = [["yamllint", "--strict", *_LINTED], ["ansible-lint", "-q"]]
+    commands += [
+        ["ansible-playbook", "--syntax-check", "-i", f"inventories/{name}", "site.yml"]
+        for name in INVENTORIES
+    ]
+    for command in commands:
+        if status := run(command):
+            return status
+    return 0
+
+
+def molecule(words: Sequence[str]) -> int:
+    """Run molecule with the programs that set-up built."""
+    with tempfile.TemporaryDirectory(prefix="horde-provision-") as folder:
+        listed = Path(folder) / "programs.json"
+        listed.write_text(json.dumps(programs()))
+        return run(["molecule", *words, "--scenario-name", "horde"], HORDE_PROGRAMS=str(listed))
+
+
+def programs() -> dict[str, dict[str, str]]:
+    """Name → file and SHA-256 of what the scenario installs."""
+    files = {server.name: program(server) for server in (NOMAD, CONSUL, FAKE_GPUS)}
+    return {name: {"file": str(file), "sha256": _sha256(file)} for name, file in files.items()}
+
+
+def run(command: Sequence[str], **more: str) -> int:
+    """Run a program of the environment in the checkout; return its status."""
+    folder = provision_folder() / "bin"
+    environ = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", **more}
+    environ.pop("ANSIBLE_CONFIG", None)  # the checkout's own
+    return subprocess.run([folder / command[0], *command[1:]], cwd=ROOT, env=environ, check=False).returncode
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

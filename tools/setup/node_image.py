@@ -1,0 +1,72 @@
+"""The machine on which the roles are tested: Debian 12 with systemd as an image, made once and kept by Docker.
+
+No registry is asked: mmdebstrap makes the base from Debian's packages.
+"""
+
+import hashlib
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from tools.setup.places import ROOT
+from tools.setup.progress import run, step
+
+NODE_IMAGE: Final = "horde/node:12"
+_BASE_IMAGE: Final = "horde/node-base:12"
+_SOURCES: Final = ROOT / "images" / "node"
+#: what Ansible and systemd need of a machine; all else is for the roles to install
+_BASE_PACKAGES: Final = (
+    *("python3", "python3-apt", "sudo"),
+    *("systemd", "systemd-sysv", "dbus", "procps", "iproute2", "ca-certificates"),
+)
+#: what the roles install, in the image as files
+_ROLE_PACKAGES: Final = ("docker.io", "iptables")
+_LABEL: Final = "horde.sources"
+
+
+def ensure_node_image() -> None:
+    """Make the image unless Docker has the one of these sources.
+
+    Raises:
+        SetupFailed: mmdebstrap or Docker failed.
+    """
+    base = _digest(" ".join(_BASE_PACKAGES).encode())
+    whole = _digest(base.encode(), *(file.read_bytes() for file in sorted(_SOURCES.iterdir())))
+    if _label_of(NODE_IMAGE) == whole:
+        return
+    if _label_of(_BASE_IMAGE) != base:
+        with step("test machine's base (about 2 minutes)"):
+            _make_base(base)
+    with step("test machine"):
+        packages = f"PACKAGES={' '.join(_ROLE_PACKAGES)}"
+        label = f"{_LABEL}={whole}"
+        run(
+            ["docker", "build", "-q", "--build-arg", packages, "--label", label, "-t", NODE_IMAGE, _SOURCES],
+            log="images",
+        )
+
+
+def _make_base(digest: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="horde-node-") as folder:
+        archive = Path(folder) / "root.tar"
+        include = f"--include={','.join(_BASE_PACKAGES)}"
+        run(["mmdebstrap", "--variant=minbase", include, "bookworm", archive], log="images")
+        label = f"LABEL {_LABEL}={digest}"
+        run(["docker", "import", "--change", label, archive, _BASE_IMAGE], log="images")
+
+
+def _digest(*parts: bytes) -> str:
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(hashlib.sha256(part).digest())
+    return whole.hexdigest()
+
+
+def _label_of(image: str) -> str | None:
+    """Of which sources ``image`` was made; ``None`` when Docker has no such image."""
+    wanted = f'{{{{index .Config.Labels "{_LABEL}"}}}}'
+    asked = subprocess.run(
+        ["docker", "image", "inspect", "--format", wanted, image], capture_output=True, text=True, check=False
+    )
+    return asked.stdout.strip() if asked.returncode == 0 else None
