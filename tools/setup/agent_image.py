@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from tools.setup.debian_base import make_base
 from tools.setup.installer import install_into
 from tools.setup.local_image import LocalImage, daemon_has, digest_of_files
 from tools.setup.places import REGISTRY, REQUIREMENTS, ROOT
-from tools.setup.progress import run, step
+from tools.setup.progress import step
 
 AGENT_IMAGE: Final = LocalImage(f"{REGISTRY}/horde/agent:1")
 _BASE: Final = "horde/python-base:12"
@@ -29,7 +30,7 @@ def ensure_agent_image() -> None:
         return
     if not daemon_has(_BASE):
         with step("base of the agents' image (about a minute)"):
-            _make_base()
+            make_base(_BASE, _BASE_PACKAGES)
     with step("agents' image"), tempfile.TemporaryDirectory(prefix="horde-agent-") as place:
         folder = Path(place)
         for file in _SOURCES.iterdir():
@@ -49,11 +50,3 @@ def _files() -> Iterator[Path]:
 
 def _compiled(_folder: str, names: list[str]) -> list[str]:
     return [name for name in names if name == "__pycache__"]
-
-
-def _make_base() -> None:
-    with tempfile.TemporaryDirectory(prefix="horde-base-") as folder:
-        archive = Path(folder) / "root.tar"
-        include = f"--include={','.join(_BASE_PACKAGES)}"
-        run(["mmdebstrap", "--variant=minbase", include, "bookworm", archive], log="images")
-        run(["docker", "import", archive, _BASE], log="images")

@@ -1,14 +1,10 @@
-"""The machine on which the roles are tested: Debian 12 with systemd as an image, made once and kept by Docker.
-
-No registry is asked: mmdebstrap makes the base from Debian's packages.
-"""
+"""The machine on which the roles are tested: Debian 12 with systemd as an image, made once."""
 
 import hashlib
 import subprocess
-import tempfile
-from pathlib import Path
 from typing import Final
 
+from tools.setup.debian_base import make_base
 from tools.setup.places import ROOT
 from tools.setup.progress import run, step
 
@@ -37,7 +33,7 @@ def ensure_node_image() -> None:
         return
     if _label_of(_BASE_IMAGE) != base:
         with step("test machine's base (about 2 minutes)"):
-            _make_base(base)
+            make_base(_BASE_IMAGE, _BASE_PACKAGES, f"LABEL {_LABEL}={base}")
     with step("test machine"):
         packages = f"PACKAGES={' '.join(_ROLE_PACKAGES)}"
         label = f"{_LABEL}={whole}"
@@ -45,15 +41,6 @@ def ensure_node_image() -> None:
             ["docker", "build", "-q", "--build-arg", packages, "--label", label, "-t", NODE_IMAGE, _SOURCES],
             log="images",
         )
-
-
-def _make_base(digest: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="horde-node-") as folder:
-        archive = Path(folder) / "root.tar"
-        include = f"--include={','.join(_BASE_PACKAGES)}"
-        run(["mmdebstrap", "--variant=minbase", include, "bookworm", archive], log="images")
-        label = f"LABEL {_LABEL}={digest}"
-        run(["docker", "import", "--change", label, archive, _BASE_IMAGE], log="images")
 
 
 def _digest(*parts: bytes) -> str:

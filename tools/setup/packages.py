@@ -29,7 +29,6 @@ PRESENT: dict[str, Callable[[], bool]] = {
     "docker-registry": lambda: _on_path("docker-registry"),
     "busybox-static": lambda: is_static(Path("/bin/busybox")),
     "iproute2": lambda: _on_path("ip"),
-    "mmdebstrap": lambda: _on_path("mmdebstrap"),
     "gcc": lambda: _on_path("gcc"),
     "libc6-dev": lambda: Path("/usr/include/stdlib.h").exists(),
     "mmdebstrap": lambda: _on_path("mmdebstrap"),
