@@ -11,8 +11,8 @@ from horde_agents.cli.checks.agents import (
     hotkey_finding,
     miner_finding,
 )
-from horde_agents.cli.checks.certificates import certificate_findings
 from horde_agents.cli.checks.database import database_finding
+from horde_agents.cli.checks.files import file_findings
 from horde_agents.cli.checks.finding import Finding, wrong
 from horde_agents.cli.checks.objects import object_findings
 from horde_agents.jobs.classes import ClassesWrong, add_classes
@@ -32,7 +32,7 @@ async def of_miner(config: Path) -> AsyncIterator[Finding]:
     found, signer = hotkey_finding(settings.hotkey_file)
     yield found
     yield await database_finding(settings.database_url)
-    for finding in certificate_findings(settings):
+    for finding in file_findings(settings):
         yield finding
     if signer is not None and settings.chain_url:
         from horde_agents.cli.checks.chain import Registration, miner_findings
@@ -63,6 +63,8 @@ async def of_validator(config: Path) -> AsyncIterator[Finding]:
     found, signer = hotkey_finding(settings.hotkey_file)
     yield found
     yield await database_finding(settings.database_url)
+    for finding in file_findings(settings):
+        yield finding
     if signer is not None and settings.chain_url:
         from horde_agents.cli.checks.chain import Registration, validator_findings
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import BaseModel
 
-from horde_agents.cli.checks.certificates import certificate_findings
+from horde_agents.cli.checks.files import file_findings
 from horde_agents.cli.checks.finding import fine, wrong
 from horde_agents.cli.checks.machine import clock_finding, kernel_clock
 from horde_agents.cli.checks.versions import floors, local_findings, numbers
@@ -74,6 +74,7 @@ class Settings(BaseModel):
     consul_ca_file: Path | None = None
     nomad_certificate_file: Path | None = None
     hotkey_file: Path | None = None
+    nomad_token_file: Path | None = None
 
 
 def certificate(folder: Path, days: int) -> Path:
@@ -95,9 +96,7 @@ def certificate(folder: Path, days: int) -> Path:
     [(31, True, "holds until"), (29, False, "in 29 days; renew it"), (-1, False, "has expired on")],
 )
 def test_a_certificate_is_renewed_before_it_ends(tmp_path: Path, days: int, is_fine: bool, said: str) -> None:
-    (found,) = certificate_findings(
-        Settings(consul_ca_file=certificate(tmp_path, days), hotkey_file=tmp_path)
-    )
+    (found,) = file_findings(Settings(consul_ca_file=certificate(tmp_path, days), hotkey_file=tmp_path))
     assert (found.check, found.fine) == ("certificate consul_ca", is_fine)
     assert said in found.says
 
@@ -105,7 +104,7 @@ def test_a_certificate_is_renewed_before_it_ends(tmp_path: Path, days: int, is_f
 def test_the_first_certificate_of_a_bundle_to_end_counts(tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.write_bytes(certificate(tmp_path, 300).read_bytes() + certificate(tmp_path, 3).read_bytes())
-    (found,) = certificate_findings(Settings(nomad_certificate_file=both))
+    (found,) = file_findings(Settings(nomad_certificate_file=both))
     assert "in 3 days" in found.says
 
 
@@ -113,6 +112,22 @@ def test_a_file_that_is_no_certificate_is_named_with_its_setting(tmp_path: Path)
     text = tmp_path / "text"
     text.write_text("hello")
     settings = Settings(consul_ca_file=text, nomad_certificate_file=tmp_path / "none")
-    said = [finding.says for finding in certificate_findings(settings) if not finding.fine]
+    said = [finding.says for finding in file_findings(settings) if not finding.fine]
     assert "is no PEM certificate; correct setting 'consul_ca_file'" in said[0]
     assert "cannot be read" in said[1]
+
+
+@pytest.mark.parametrize(("mode", "said"), [(0o604, "is readable by everybody"), (0o600, ""), (0o640, "")])
+def test_a_secret_that_everybody_may_read_is_named(tmp_path: Path, mode: int, said: str) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret")
+    token.chmod(mode)
+    found = "".join(finding.says for finding in file_findings(Settings(nomad_token_file=token)))
+    assert said in found
+    assert bool(found) == bool(said)
+
+
+def test_a_secret_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (found,) = file_findings(Settings(nomad_token_file=tmp_path / "none"))
+    assert (found.check, found.fine) == ("secret nomad_token", False)
+    assert "correct it (setting 'nomad_token_file')" in found.says
