@@ -76,10 +76,19 @@ class _Job:
 
 @dataclass(slots=True)
 class ExcuseLedger:
-    """The excuses used in one batch: each job once, each signer within its share of a miner's class."""
+    """The excuses used in one batch: each job once, each signer within its share of a miner's class.
 
-    used: set[str] = field(default_factory=set)
+    A job is known by its signer and uuid together, because anybody may sign a receipt that names another's
+    job.
+    """
+
+    _used: set[tuple[str, str]] = field(default_factory=set)
     _by_signer: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+
+    @property
+    def used(self) -> set[str]:
+        """The uuids of the jobs that have excused a decline."""
+        return {uuid for _, uuid in self._used}
 
     def judge_decline(self, offer: JobStarted, shown: Iterable[Signed], facts: ExcuseFacts) -> Judgement:
         """Judge the decline of ``offer`` by the receipts that it shows; an excuse that serves is used up."""
@@ -90,14 +99,14 @@ class ExcuseLedger:
             found = why_no_excuse(job.started, job.accepted, job.progress, offer, facts)
             found = found or self._why_used_up(signer, uuid, offer, facts)
             if found is None:
-                self.used.add(uuid)
+                self._used.add((signer, uuid))
                 self._by_signer[signer, offer.miner_hotkey, offer.executor_class] += 1
                 return Excused(signer, uuid)
             why = found
         return Bad(why)
 
     def _why_used_up(self, signer: str, uuid: str, offer: JobStarted, facts: ExcuseFacts) -> str | None:
-        if uuid in self.used:
+        if (signer, uuid) in self._used:
             return "the job has excused another decline"
         share = Fraction(facts.stake_rao.get(signer, 0), max(sum(facts.stake_rao.values()), 1))
         most = -int(-share * facts.offered // 1)
