@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+from collections.abc import Iterable
 
 import pytest
 
+from horde_agents.agents.validator.synthetic.excusing import Excusing
+from horde_agents.jobs.faults import RejectionReason
 from horde_agents.protocol import job_frames as frames
 from horde_agents.protocol import validator_miner as wire
+from horde_agents.receipts.payloads import JobStarted
 from horde_agents.store.batches import BatchJob, BatchState
 from horde_agents.testing.scripted_miner import Script, Talk, finished
 from tests.fixtures.batches import CLASS, SYNTHETIC, answer, digest_of, solve, working
@@ -230,3 +234,41 @@ def _after(pause_s: float) -> Script:
         await answer(talk, uuid, digest_of(await talk.until(frames.V0JobRequest)))
 
     return script
+
+
+async def test_declines_that_show_many_receipts_do_not_hold_up_the_loop(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each costs signature checks; between two of them everything else has its turn."""
+    rubbish = {"validator_signature": "0x" + "00" * 64, "miner_signature": "0x" + "00" * 64}
+    turns, judged_at = 0, list[int]()
+    judge = Excusing.excuse
+
+    def noted(self: Excusing, offer: JobStarted, shown: Iterable[wire.SignedReceipt]) -> str:
+        judged_at.append(turns)
+        return judge(self, offer, shown)
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0.0)
+
+    async def declines(talk: Talk) -> None:
+        await talk.greet()
+        offer = await talk.until(frames.V0InitialJobRequest)
+        payload = offer.job_started_receipt_payload or {}
+        shown = [wire.SignedReceipt(payload=payload, **rubbish)] * 20
+        await talk.send(
+            wire.V0DeclineJobRequest(job_uuid=offer.job_uuid, reason=RejectionReason.BUSY, receipts=shown)
+        )
+        await talk.until(wire.V0JobFinishedReceiptRequest)
+
+    monkeypatch.setattr(Excusing, "excuse", noted)
+    counting = asyncio.create_task(count_turns())
+    try:
+        jobs = await _verdict(stage, declines, {CLASS: 3})
+    finally:
+        counting.cancel()
+    assert {job.outcome for job in jobs} == {"rejected_badly"}
+    assert len(judged_at) == len(set(judged_at)) == 3

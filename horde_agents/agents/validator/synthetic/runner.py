@@ -107,7 +107,7 @@ class BatchRun:
                 for seated in self.seats:
                     group.create_task(self._play(seated, staging_s - self._ready_s(seated)))
                 await self._fire()
-        self._judge_all()
+        await self._judge_all()
         ended = replace(self.batch, state=BatchState.ENDED, ended_at=now(), details=self._details())
         await Results(self.parts, ended, self.seats).store(self.excusing.used)
         return ended
@@ -176,7 +176,7 @@ class BatchRun:
         for seated in self.seats:
             seated.attempt.on_over = partial(look, seated)
 
-    def _judge_all(self) -> None:
+    async def _judge_all(self) -> None:
         """Settle every job, one after another, as each excuse counts once."""
         ends: dict[str, list[JobEvent]] = {}
         for seated in self.seats:
@@ -186,6 +186,7 @@ class BatchRun:
         for seated in self.seats:
             around = self._around(seated, cut_off=cut_off, store_down=store_down)
             seated.finding = early_finding(seated.last_event, around) or seated.answer
+            await asyncio.sleep(0)  # a decline may show hundreds of receipts to check: users' jobs go on
 
     def _note_there(self) -> None:
         """Who is there without any excuse: executors that have answered, and those with own jobs."""
