@@ -48,12 +48,12 @@ class Occupancy:
 
     def _note_running(self, payload: JobStarted | JobAccepted) -> None:
         held = self._open[payload.miner_hotkey].setdefault(payload.job_uuid, _Held())
-        until = payload.timestamp + timedelta(seconds=payload.ttl)
+        known_until, until = held.until, payload.timestamp + timedelta(seconds=payload.ttl)
         if isinstance(payload, JobStarted):
             held.executor_class, held.offered_until = payload.executor_class, until
         else:
             held.runs_until = until
-        self._count(payload, held)
+        self._count(payload, held, is_news=held.until != known_until)
 
     def free(self, miner_hotkey: str, attempt_uuid: str) -> None:
         """The attempt is over, whether or not a receipt says so."""
@@ -86,9 +86,9 @@ class Occupancy:
         )
         return min((end for end in ends if end is not None), default=None)
 
-    def _count(self, payload: Payload, held: _Held) -> None:
-        if not held.executor_class or held.until is None:
-            return
+    def _count(self, payload: Payload, held: _Held, *, is_news: bool) -> None:
+        if not held.executor_class or held.until is None or (held.is_counted and not is_news):
+            return  # a page may repeat one receipt without end: only what changes something is kept
         if not held.is_counted:
             held.is_counted = True
             self._counts[held.executor_class][payload.miner_hotkey] += 1
