@@ -87,6 +87,8 @@ def pin_of(values: Mapping[str, Any], name: str) -> Pin:
     pin = Pin(**values)
     if bool(pin.folder) == bool(pin.id) or bool(pin.id) != bool(pin.revision):
         raise _bad(f"{name} names no model, or two: it needs either folder, or id and revision")
+    if pin.engine == "vllm" and pin.device != "cuda":
+        raise _bad(f"{name} has the engine vllm with device = {pin.device!r}, and it is made for cuda alone")
     return pin
 
 

@@ -92,6 +92,7 @@ def test_pin_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         ({"files": {"../config.json": "0" * 64}}, "a SHA-256 for each file"),
         ({"files": None}, "no key files"),
         ({"engine": "oracle"}, "one of transformers, vllm"),
+        ({"engine": "vllm"}, "made for cuda alone"),
         ({"device": "tpu"}, "cpu or cuda"),
         ({"dtype": "int4"}, "one of float32"),
         ({"max_new_tokens": 0}, "a whole number from 1 to 2048"),

@@ -109,7 +109,7 @@ def test_engine_that_this_image_lacks_is_named(
     place: Path, capsys: pytest.CaptureFixture[str], engine: str
 ) -> None:
     pin = json.loads((place / "pin.json").read_text())
-    write(place / "pin.json", pin | {"engine": engine})
+    write(place / "pin.json", pin | {"engine": engine, "device": "cuda"})
     assert solved(place) == ExitCode.ENGINE_MISSING
     assert f"The engine {engine} cannot be imported" in capsys.readouterr().err
 
