@@ -89,9 +89,7 @@ def every_executor(folder: Path) -> dict[str, Any]:
 def verdicts(horde: EmbeddedHorde) -> dict[str, Verdict]:
     """The newest of each miner's synthetic jobs that ran."""
     names = {str(hotkey): name for name, hotkey in horde.hotkeys.items()}
-    query = (
-        "SELECT miner_hotkey, batch_uuid, outcome, why FROM verdicts WHERE outcome != 'not_run' ORDER BY id"
-    )
+    query = "SELECT miner_hotkey, outcome, why FROM verdicts WHERE outcome != 'not_run' ORDER BY id"
     with sqlite3.connect(f"file:{horde.folder}/validator.sqlite3?mode=ro", uri=True) as connection:
         return {names[row[0]]: Verdict(*row[1:]) for row in connection.execute(query)}
 
