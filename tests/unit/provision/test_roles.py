@@ -1,0 +1,84 @@
+"""Every variable of every role is specified and has the default that the spec and the README say."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tools.role_readme import FOLDER, NAMES, defaults, entry_points, headline, readme, variables
+
+_SECRET_WORDS = re.compile(r"_token|_gossip_key|X-(Consul|Nomad)-Token|BootstrapSecret|SecretID")
+
+
+def test_every_role_has_its_readme() -> None:
+    assert {folder.name for folder in FOLDER.iterdir()} == set(NAMES)
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_the_readme_is_what_the_specs_say(role: str) -> None:
+    assert (FOLDER / role / "README.md").read_text() == readme(role), "run: python -m tools.role_readme"
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_the_specs_have_the_role_s_own_defaults(role: str) -> None:
+    specified = {row.name: row.default for row in variables(role) if not row.is_required}
+    assert specified == defaults(role)
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_every_variable_says_what_it_means(role: str) -> None:
+    assert headline(role).endswith(".")
+    assert [row.name for row in variables(role) if not row.description.endswith(".")] == []
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_every_variable_is_used(role: str) -> None:
+    texts = [file.read_text() for file in (FOLDER / role).rglob("*") if file.is_file() and _is_code(file)]
+    whole = "\n".join(texts)
+    unused = [row.name for row in variables(role) if not re.search(rf"\b{row.name}\b", whole)]
+    assert unused == []
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_every_entry_point_is_a_file(role: str) -> None:
+    named = {point.name for point in entry_points(role)}
+    assert {name for name in named if not (FOLDER / role / "tasks" / f"{name}.yml").exists()} == set()
+
+
+@pytest.mark.parametrize(
+    "file", sorted(FOLDER.glob("*/tasks/*.yml")), ids=lambda file: f"{file.parts[-3]}-{file.stem}"
+)
+def test_no_task_that_has_a_secret_can_be_logged(file: Path) -> None:
+    tasks = _leaves(yaml.safe_load(file.read_text()))
+    tellers = [
+        task["name"]
+        for task in tasks
+        if _SECRET_WORDS.search(str(task)) and not task.get("no_log") and "ansible.builtin.assert" not in task
+    ]
+    assert tellers == []
+
+
+def _is_code(file: Path) -> bool:
+    return file.parent.name in {"tasks", "templates", "vars", "handlers"}
+
+
+def _leaves(tasks: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Tasks that are no blocks; what a block's module_defaults give to each counts as its own."""
+    found: list[dict[str, object]] = []
+    for task in tasks:
+        block = task.get("block")
+        if not isinstance(block, list):
+            found.append(task)
+            continue
+        given = task.get("module_defaults", {})
+        found += [leaf | {"given": _given(leaf, given)} for leaf in _leaves(block)]
+    return found
+
+
+def _given(leaf: dict[str, object], module_defaults: object) -> str:
+    for module, given in module_defaults.items() if isinstance(module_defaults, dict) else ():
+        words = leaf.get(module)
+        if isinstance(words, dict):
+            return str({**given, **words})
+    return ""
