@@ -14,7 +14,17 @@ from horde_agents.cli.devchain import call
 from horde_agents.cli.embedded import NETUID, EmbeddedHorde
 from horde_agents.clients.wallets import create_hotkey_file
 from horde_agents.jobs.states import JobState
-from tests.e2e.users import as_user, cause_of, ended, nothing_left, outcome, reached, request, state_of
+from tests.e2e.users import (
+    as_user,
+    cause_of,
+    ended,
+    idle_executors,
+    nothing_left,
+    outcome,
+    reached,
+    request,
+    state_of,
+)
 
 
 async def test_two_validators_run_jobs_at_one_miner_at_once(
@@ -74,6 +84,7 @@ async def test_a_running_job_is_cancelled_and_leaves_nothing(horde: EmbeddedHord
 async def test_a_job_beyond_the_last_executor_is_rejected_as_busy(
     horde: EmbeddedHorde, job_image: str
 ) -> None:
+    await idle_executors(horde, 2)
     async with asyncio.TaskGroup() as group:
         jobs = [
             group.create_task(outcome(horde, request(job_image, "sleep", "4", tag=f"busy{number}")))

@@ -5,6 +5,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from horde_agents.cli.embedded import EmbeddedHorde
 from horde_agents.clients.facilitator import FacilitatorClient, FacilitatorFault, facilitator_client
 from horde_agents.protocol.signing import KeypairSigner
@@ -68,6 +70,18 @@ def cause_of(job: dict[str, Any]) -> tuple[str, str | None]:
     metadata = job["status_history"][-1]["metadata"]
     details = next(value for name, value in metadata.items() if name.endswith("_details") and value)
     return details["reason"], (details.get("context") or {}).get("cause")
+
+
+async def idle_executors(horde: EmbeddedHorde, count: int, limit_s: float = 60) -> None:
+    """Wait until so many executors are idle at the miner: one is back a moment after its last job's end."""
+    address = horde.operators["miner"]
+    async with aiohttp.ClientSession() as http, asyncio.timeout(limit_s):
+        while True:
+            await (await http.get(f"http://{address}/readyz")).read()  # which counts them
+            metrics = await (await http.get(f"http://{address}/metrics")).text()
+            if f"horde_miner_slots_idle {count:.1f}" in metrics.splitlines():
+                return
+            await asyncio.sleep(0.1)
 
 
 async def nothing_left(horde: EmbeddedHorde, limit_s: float = 15) -> None:
