@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TypeVar
 
 from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.agents.validator.settings import ValidatorSettings
@@ -18,21 +19,19 @@ from horde_agents.cli.checks.objects import object_findings
 from horde_agents.jobs.classes import ClassesWrong, add_classes
 from horde_agents.runtime.settings import SettingsWrong, load_settings
 
+_Settings = TypeVar("_Settings", MinerSettings, ValidatorSettings)
+
 # chain and cluster are imported where they are needed: most checks do without, and they take a second
 
 
 async def of_miner(config: Path) -> AsyncIterator[Finding]:
     """A miner's settings, what they name, the miner itself, and the cluster that it is part of."""
-    try:
-        settings = load_settings(MinerSettings, "miner", config)
-        add_classes(settings.class_file)
-    except (SettingsWrong, ClassesWrong) as error:
-        yield wrong("settings", str(error))
+    settings = _loaded(MinerSettings, "miner", config)
+    if isinstance(settings, Finding):
+        yield settings
         return
     found, signer = hotkey_finding(settings.hotkey_file)
-    yield found
-    yield await database_finding(settings.database_url)
-    for finding in file_findings(settings):
+    for finding in [found, await database_finding(settings.database_url), *file_findings(settings)]:
         yield finding
     if signer is not None and settings.chain_url:
         from horde_agents.cli.checks.chain import Registration, miner_findings
@@ -54,16 +53,12 @@ async def of_miner(config: Path) -> AsyncIterator[Finding]:
 
 async def of_validator(config: Path) -> AsyncIterator[Finding]:
     """A validator's settings, what they name, its trusted miner, its object store, the validator."""
-    try:
-        settings = load_settings(ValidatorSettings, "validator", config)
-        add_classes(settings.class_file)
-    except (SettingsWrong, ClassesWrong) as error:
-        yield wrong("settings", str(error))
+    settings = _loaded(ValidatorSettings, "validator", config)
+    if isinstance(settings, Finding):
+        yield settings
         return
     found, signer = hotkey_finding(settings.hotkey_file)
-    yield found
-    yield await database_finding(settings.database_url)
-    for finding in file_findings(settings):
+    for finding in [found, await database_finding(settings.database_url), *file_findings(settings)]:
         yield finding
     if signer is not None and settings.chain_url:
         from horde_agents.cli.checks.chain import Registration, validator_findings
@@ -76,3 +71,13 @@ async def of_validator(config: Path) -> AsyncIterator[Finding]:
         yield await agent_finding(f"{settings.operator_host}:{settings.operator_port}")
     async for finding in object_findings(settings):
         yield finding
+
+
+def _loaded(kind: type[_Settings], agent: str, config: Path) -> _Settings | Finding:
+    """The settings, with their classes in the catalogue; else what is wrong with them."""
+    try:
+        settings = load_settings(kind, agent, config)
+        add_classes(settings.class_file)
+    except (SettingsWrong, ClassesWrong) as error:
+        return wrong("settings", str(error))
+    return settings

@@ -11,8 +11,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
+from horde_agents.cli.checks.database import database_finding
 from horde_agents.store import facts
-from horde_agents.store.engine import StoreUnusable, open_store
+from horde_agents.store.engine import StoreUnusable, open_store, schema_of
 from horde_agents.store.tables import metadata
 
 _OPEN_AND_PUT = """
@@ -107,3 +108,27 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Pa
         async with open_store(f"sqlite:///{path}"):
             pass
     assert path.read_text().startswith("Dear operator, ")
+
+
+async def test_a_look_tells_the_schema_and_changes_nothing(store_url: str) -> None:
+    before = await schema_of(store_url)
+    assert before.found is None
+    assert (await schema_of(store_url)).found is None
+    assert "agent makes its tables" in (await database_finding(store_url)).says
+    async with open_store(store_url):
+        pass
+    after = await schema_of(store_url)
+    assert after.found == after.newest == before.newest
+    found = await database_finding(store_url)
+    assert (found.fine, found.note, found.says) == (True, False, f"answers, at schema {after.newest}")
+
+
+async def test_a_look_at_what_is_no_database_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "text"
+    file.write_text("no database" * 100)
+    found = await database_finding(f"sqlite:///{file}")
+    assert not found.fine
+    assert "cannot be opened" in found.says
+    away = await database_finding("postgresql://user:secret@127.0.0.1:9/none")
+    assert not away.fine
+    assert "secret" not in away.says
