@@ -20,6 +20,8 @@ from horde_agents.runtime.backoff import delays_s
 from horde_agents.runtime.logs import get_logger
 
 _PR_SET_PDEATHSIG: Final = 1
+#: The signals that end a holder.
+_ENDINGS: Final = (signal.SIGTERM, STOP_NOW)
 _FAILED: Final = 1
 #: Seconds an executor gets on top of the drain time to clean up and have its report acknowledged.
 _CLEANING_S: Final = 90.0
@@ -49,14 +51,15 @@ def hold_slot(settings: ExecutorSettings) -> int:
             return _FAILED
     gc.collect()
     gc.freeze()  # keeps the parent's objects out of the children's collections, so pages stay shared
-    signal.signal(signal.SIGTERM, _told)
-    signal.signal(STOP_NOW, _told)
+    for ending in _ENDINGS:
+        signal.signal(ending, _told)
     book, begun_s, jobs = AddressBook(settings.miners), time.monotonic(), 0
     child: int | None = None
     delays = delays_s(0.2, 30.0, Random())  # noqa: S311  (spreads restarts)
     try:
         while (life := _left(settings, begun_s, jobs)) is not None:
             child = _fork(settings, book, life)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)  # from here on the child is known
             status = _reaped(child)
             child = None
             if status == 0:
@@ -95,12 +98,18 @@ def _left(settings: ExecutorSettings, begun_s: float, jobs: int) -> float | None
 
 
 def _fork(settings: ExecutorSettings, book: AddressBook, idle_s: float) -> int:
+    """The new executor; the caller lets the signals through again.
+
+    What a signal raises within a fork is lost: Python ignores what is raised in the hooks that it runs there.
+    """
     parent = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
     child = os.fork()
     if child:
         return child
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for ending in _ENDINGS:
+        signal.signal(ending, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)
     os.umask(0o022)  # jobs of any user read what is put in place for them
     end_with_parent(STOP_NOW)
     if os.getppid() != parent:  # it went between fork and prctl

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import ssl
+import sys
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,35 @@ async def test_after_the_drain_time_the_job_is_ended_and_reported(slot: Slot, tm
         await link.send(HordeAck(job_uuid=uuid))
         assert await holder.wait() == 0
     slot.check_nothing_left()
+
+
+#: A holder that is told to stop while its first executor is being forked: the hook runs within the fork.
+_TOLD_IN_A_FORK = """
+import os, signal, sys
+from horde_agents.agents.executor.holder import hold_slot
+from horde_agents.agents.executor.settings import ExecutorSettings
+told = []
+def tell_once():
+    if not told:
+        told.append(True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        sum(range(1000))
+os.register_at_fork(before=tell_once)
+sys.exit(hold_slot(ExecutorSettings.model_validate_json(sys.stdin.read())))
+"""
+
+
+async def test_sigterm_that_comes_within_a_fork_is_not_lost(slot: Slot) -> None:
+    pipe = asyncio.subprocess.PIPE
+    holder = await asyncio.create_subprocess_exec(sys.executable, "-c", _TOLD_IN_A_FORK, stdin=pipe)
+    try:
+        async with asyncio.timeout(60):  # only against a hang: one whose signal is lost goes on for good
+            await holder.communicate(slot.settings.model_dump_json().encode())
+        assert holder.returncode == 0
+    finally:
+        if holder.returncode is None:
+            holder.kill()
+            await holder.wait()
 
 
 async def test_an_executor_does_not_outlive_its_holder(slot: Slot, tmp_path: Path) -> None:
