@@ -2,17 +2,19 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from horde_agents.runtime.backoff import delays_s
 from horde_agents.runtime.clock import monotonic_s
 from horde_agents.runtime.logs import get_logger
 
 Loop: TypeAlias = Callable[[], Awaitable[None]]
+Work: TypeAlias = Coroutine[Any, Any, None]
+Spawn: TypeAlias = Callable[[str, Work], None]
 
 #: A loop that ran this long has recovered: when it ends again, it is started again at once.
 _HEALTHY_S: Final = 60.0
@@ -31,11 +33,13 @@ class Supervisor:
         """Run ``loop`` until the end; when it crashes or returns, start it again after a growing pause."""
         self._tasks.append(self._group.create_task(_kept(name, loop), name=name))
 
-    def spawn(self, name: str, work: Awaitable[None]) -> None:
+    def spawn(self, name: str, work: Work) -> None:
         """Run ``work`` once; its crash is logged and ends nothing else."""
         task = self._group.create_task(_once(name, work), name=name)
         self._spawned.add(task)
         task.add_done_callback(self._spawned.discard)
+        # A task that is cancelled before its first step never reaches its work, which Python complains of.
+        task.add_done_callback(lambda _: work.close())
 
     async def settle(self, patience_s: float) -> None:
         """Wait up to ``patience_s`` for spawned work, and what it spawns in turn, to end by itself."""
@@ -76,7 +80,7 @@ async def _ended_early(name: str, loop: Loop) -> bool:
     return monotonic_s() - started_s < _HEALTHY_S
 
 
-async def _once(name: str, work: Awaitable[None]) -> None:
+async def _once(name: str, work: Work) -> None:
     try:
         await work
     except Exception:  # noqa: BLE001  (one job's crash must not end the agent)

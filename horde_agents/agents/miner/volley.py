@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from horde_agents.runtime.clock import monotonic_s
+from horde_agents.runtime.supervisor import Spawn
 
 #: Seconds without a further payload after which the held ones go out.
 _QUIET_S: Final = 0.02
@@ -22,7 +23,7 @@ _MOST_S: Final = 0.25
 class Volley:
     """What is held now; each entry writes one payload to its executor."""
 
-    spawn: Callable[[str, Awaitable[None]], None]
+    spawn: Spawn
     _held: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
     def add(self, write: Callable[[], Awaitable[None]]) -> None:

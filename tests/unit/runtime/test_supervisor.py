@@ -1,6 +1,7 @@
 """Loops are kept running, stopped in reverse, and never take each other down."""
 
 import asyncio
+import inspect
 import os
 import signal
 
@@ -121,6 +122,20 @@ async def test_spawned_work_is_cancelled_together_not_one_after_the_other() -> N
                 supervisor.spawn("work", work())
             await asyncio.sleep(0)
     assert ending == 5
+
+
+async def test_work_cancelled_before_its_first_step_is_closed() -> None:
+    """Unclosed, Python warns of a coroutine that nobody awaited, wherever it is collected."""
+    steps: list[str] = []
+
+    async def work() -> None:
+        steps.append("begun")
+
+    never_begun = work()
+    async with supervised() as supervisor:
+        supervisor.spawn("work", never_begun)
+    assert inspect.getcoroutinestate(never_begun) == inspect.CORO_CLOSED
+    assert steps == []
 
 
 async def test_work_spawned_while_stopping_is_ended_too() -> None:

@@ -22,6 +22,7 @@ from horde_agents.jobs.states import Role
 from horde_agents.placement.standings import MEANINGS, Standing, allocation_standing, child_standing
 from horde_agents.protocol.miner_executor import HordeExecutorHello
 from horde_agents.runtime.logs import get_logger
+from horde_agents.runtime.supervisor import Spawn, Work
 
 #: Seconds in which Nomad has to take a holder, and to say that it has a place for it: the answer to an offer
 #: must come within one.
@@ -80,11 +81,11 @@ class OnDemandHolders:
     horde: str
     attempts: OpenAttempts
     _address: str = ""
-    _spawn: Callable[[str, Awaitable[None]], None] | None = None
+    _spawn: Spawn | None = None
     _children: dict[str, Child] = field(default_factory=dict)
     _starting: set[str] = field(default_factory=set)
 
-    def open(self, miner_address: str, spawn: Callable[[str, Awaitable[None]], None]) -> None:
+    def open(self, miner_address: str, spawn: Spawn) -> None:
         """Start holders from now on: they come to ``miner_address``; ``spawn`` runs what watches them."""
         self._address, self._spawn = miner_address, spawn
 
@@ -165,7 +166,7 @@ class OnDemandHolders:
         self._children[job_uuid] = child
         self._run(f"holder of {job_uuid}", self._watch(job_uuid, child))
 
-    def _run(self, name: str, work: Awaitable[None]) -> None:
+    def _run(self, name: str, work: Work) -> None:
         assert self._spawn is not None, "seats are offered only when it is open"
         self._spawn(name, work)
 
