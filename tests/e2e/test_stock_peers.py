@@ -1,30 +1,10 @@
 """The published, unmodified client libraries as the other side of our agents."""
 
-import json
-import subprocess
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from horde_agents.cli.embedded import EmbeddedHorde
-from tests.e2e.receiver import receiving
+from tests.e2e.stock_jobs import Entrance, check_sdk_jobs, said_by, seed_of
 from tests.fixtures.stock import StockPython
-
-SCRIPTS = Path(__file__).parent / "stock"
-
-
-def seed_of(key_file: Path) -> str:
-    return str(json.loads(key_file.read_text())["secretSeed"]).removeprefix("0x")
-
-
-def said_by(python: Path, script: str, *arguments: str) -> dict[str, Any]:
-    result = subprocess.run(
-        [python, SCRIPTS / script, *arguments], capture_output=True, text=True, timeout=100, check=False
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    said: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
-    return said
 
 
 @pytest.mark.stock
@@ -32,30 +12,11 @@ def said_by(python: Path, script: str, *arguments: str) -> dict[str, Any]:
 def test_stock_sdk_runs_a_job_and_reads_output_artifacts_and_failures(
     horde: EmbeddedHorde, stock_python: StockPython, tagged_image: str, release: str
 ) -> None:
-    check_sdk_jobs(horde, stock_python(release), tagged_image, "always_on.test")
+    check_sdk_jobs(stock_python(release), entrance_of(horde, "always_on.test"), tagged_image)
 
 
-def check_sdk_jobs(horde: EmbeddedHorde, python: Path, image: str, executor_class: str) -> None:
-    """The SDK of ``python`` sends a job that completes and one that fails, and reads all of both."""
-    with receiving() as receiver:
-        said = said_by(
-            python,
-            "sdk_job.py",
-            horde.facilitator,
-            horde.validator,
-            seed_of(horde.user_file),
-            image,
-            f"{receiver.url}/put/out.txt",
-            executor_class,
-        )
-    assert (said["status"], said["stdout"]) == ("completed", "Hellö, wörld!\n")
-    assert said["artifacts"] == {"/artifacts/stuff": "Hellö, wörld!\n"}
-    assert said["uploads"] == ["/output/out.txt"]
-    assert receiver.got == {"/put/out.txt": b"from the volume"}
-    assert said["listed"]
-    assert said["failed_status"] == "failed"
-    assert "nonzero_return_code" in said["failed_error"]
-    assert said["failed_stdout"] == "so far\n"
+def entrance_of(horde: EmbeddedHorde, executor_class: str) -> Entrance:
+    return Entrance(horde.facilitator, horde.validator, horde.user_file, executor_class)
 
 
 @pytest.mark.stock
