@@ -17,7 +17,7 @@ _BASE_PACKAGES: Final = (
     *("systemd", "systemd-sysv", "dbus", "procps", "iproute2", "ca-certificates"),
 )
 #: what the roles install, in the image as files
-_ROLE_PACKAGES: Final = ("docker.io", "iptables")
+_ROLE_PACKAGES: Final = ("docker.io", "iptables", "docker-registry")
 _LABEL: Final = "horde.sources"
 
 
@@ -28,19 +28,18 @@ def ensure_node_image() -> None:
         SetupFailed: mmdebstrap or Docker failed.
     """
     base = _digest(" ".join(_BASE_PACKAGES).encode())
-    whole = _digest(base.encode(), *(file.read_bytes() for file in sorted(_SOURCES.iterdir())))
+    packages = " ".join(_ROLE_PACKAGES)
+    whole = _digest(
+        base.encode(), packages.encode(), *(file.read_bytes() for file in sorted(_SOURCES.iterdir()))
+    )
     if _label_of(NODE_IMAGE) == whole:
         return
     if _label_of(_BASE_IMAGE) != base:
         with step("test machine's base (about 2 minutes)"):
             make_base(_BASE_IMAGE, _BASE_PACKAGES, f"LABEL {_LABEL}={base}")
     with step("test machine"):
-        packages = f"PACKAGES={' '.join(_ROLE_PACKAGES)}"
-        label = f"{_LABEL}={whole}"
-        run(
-            ["docker", "build", "-q", "--build-arg", packages, "--label", label, "-t", NODE_IMAGE, _SOURCES],
-            log="images",
-        )
+        words = ["--build-arg", f"PACKAGES={packages}", "--label", f"{_LABEL}={whole}"]
+        run(["docker", "build", "-q", *words, "-t", NODE_IMAGE, _SOURCES], log="images")
 
 
 def _digest(*parts: bytes) -> str:
