@@ -16,12 +16,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from horde_agents.testing.wallets import hotkey_file
 from tools.setup.places import ROOT
 from tools.setup.provision import provision_folder
 from tools.setup.servers import CONSUL, FAKE_GPUS, NOMAD, program
 
 _LINTED: Final = ("site.yml", "requirements.yml", "playbooks", "roles", "inventories", "molecule")
 INVENTORIES: Final = ("local", "example")
+#: whose hotkeys the scenario needs
+_KEYS: Final = ("validator", "miner", "user")
 
 
 def main(words: list[str]) -> int:
@@ -50,11 +53,15 @@ def lint() -> int:
 
 
 def molecule(words: Sequence[str]) -> int:
-    """Run molecule with the programs that set-up built."""
-    with tempfile.TemporaryDirectory(prefix="horde-provision-") as folder:
-        listed = Path(folder) / "programs.json"
+    """Run molecule with the programs that set-up built, and hotkeys that follow from names."""
+    with tempfile.TemporaryDirectory(prefix="horde-provision-") as place:
+        folder = Path(place)
+        listed = folder / "programs.json"
         listed.write_text(json.dumps(programs()))
-        return run(["molecule", *words, "--scenario-name", "horde"], HORDE_PROGRAMS=str(listed))
+        hotkeys = {name: hotkey_file(folder, name)[1].hotkey for name in _KEYS}
+        (folder / "hotkeys.json").write_text(json.dumps(hotkeys))
+        command = ["molecule", *words, "--scenario-name", "horde"]
+        return run(command, HORDE_PROGRAMS=str(listed), HORDE_KEYS=place)
 
 
 def programs() -> dict[str, dict[str, str]]:

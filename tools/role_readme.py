@@ -18,8 +18,19 @@ from tools.setup.places import ROOT
 
 FOLDER: Final = ROOT / "roles"
 PAGE: Final = ROOT / "docs" / "operate" / "provisioning.md"
-#: in the order in which site.yml uses them; ``program`` is used by the last two
-NAMES: Final = ("secrets", "pki", "base", "docker", "consul", "nomad", "program")
+#: in the order in which site.yml uses them; ``program`` is used by consul and nomad
+NAMES: Final = (
+    "secrets",
+    "pki",
+    "base",
+    "docker",
+    "consul",
+    "nomad",
+    "program",
+    "registry",
+    "holders",
+    "agents",
+)
 BEGIN: Final = "<!-- variables: begin -->\n"
 END: Final = "<!-- variables: end -->"
 

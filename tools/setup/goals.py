@@ -54,7 +54,10 @@ STEPS_OF: dict[str, tuple[Step, ...]] = {
     "cluster": (*_RUNNING_JOBS, ensure_servers),
     "bench": (*_RUNNING_JOBS, ensure_servers),
     "test": (*_RUNNING_JOBS, ensure_stock, ensure_servers, ensure_agent_image, ensure_prompt_images),
-    "provision": (ensure_venv, ensure_provision, ensure_docker, ensure_node_image, ensure_servers),
+    "provision": (
+        *(ensure_venv, ensure_provision, *_SERVICES, ensure_node_image, ensure_servers),
+        *(ensure_agent_image, ensure_stock),
+    ),
 }
 
 
