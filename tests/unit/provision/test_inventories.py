@@ -1,0 +1,41 @@
+"""The inventories that operators start from name things that exist."""
+
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from horde_agents.agents.facilitator.settings import FacilitatorSettings
+from horde_agents.agents.miner.settings import MinerSettings
+from horde_agents.agents.validator.settings import ValidatorSettings
+from horde_agents.jobs.classes import CATALOGUE
+from tools.nomad_specs import variables
+from tools.setup.places import ROOT
+
+_SETTINGS: dict[str, type[BaseModel]] = {
+    "facilitator": FacilitatorSettings,
+    "validator": ValidatorSettings,
+    "miner": MinerSettings,
+}
+_EXAMPLE = ROOT / "inventories" / "example" / "group_vars" / "all.yml"
+
+
+def agents() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load(_EXAMPLE.read_text())["horde_agents"]
+    return found
+
+
+def named(agent: dict[str, Any]) -> str:
+    return str(agent.get("name", agent.get("uid")))
+
+
+def test_the_example_has_agents_of_every_kind() -> None:
+    assert {agent["kind"] for agent in agents()} == set(_SETTINGS)
+
+
+@pytest.mark.parametrize("agent", agents(), ids=named)
+def test_the_example_s_agents_have_settings_and_variables_that_exist(agent: dict[str, Any]) -> None:
+    assert agent.get("settings", {}).keys() <= _SETTINGS[agent["kind"]].model_fields.keys()
+    assert agent.get("variables", {}).keys() <= {row.name for row in variables(agent["kind"])}
+    assert agent.get("settings", {}).get("slots", {}).keys() <= CATALOGUE.keys()
