@@ -18,7 +18,8 @@ class Terms:
     """What the subnet asks of weights at ``block``; ``last_update`` is when this hotkey last set any.
 
     ``epoch`` is that of a commit made in the next block; ``most_weight`` is the largest part of a row
-    that one UID may have, in 65,535ths, and ``least_uids`` how many a row must have.
+    that one UID may have, in 65,535ths, and ``least_uids`` how many a row must have; ``uids`` has the UID
+    of every registered hotkey.
     """
 
     block: int
@@ -30,6 +31,7 @@ class Terms:
     rate_limit_blocks: int
     last_update: int
     version_key: int
+    uids: Mapping[str, int]
     least_uids: int = 0
     most_weight: int = 65_535
 
@@ -99,6 +101,7 @@ class BittensorWeights:
             rate_limit_blocks=int(await self._read("WeightsSetRateLimit")),
             last_update=int(updates[own.uid]) if own else 0,
             version_key=int(await self._read("WeightsVersionKey")),
+            uids={neuron.hotkey: neuron.uid for neuron in metagraph.neurons},
             least_uids=int(await self._read("MinAllowedWeights")),
             most_weight=int(await self._read("MaxWeightsLimit")),
         )

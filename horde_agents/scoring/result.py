@@ -78,6 +78,12 @@ class Result:
     inputs_sha256: str
     version: Literal[1] = 1
 
+    @property
+    def hotkeys(self) -> tuple[str, ...]:
+        """Who earned the weights, in the order of ``uids``."""
+        by_uid = {miner.uid: miner.hotkey for miner in self.miners}
+        return tuple(by_uid[uid] for uid in self.uids)
+
     def miner(self, uid: int) -> MinerScore | None:
         """The score of a UID, or ``None`` if it did no work."""
         return next((miner for miner in self.miners if miner.uid == uid), None)

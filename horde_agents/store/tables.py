@@ -353,6 +353,7 @@ weight_settings = Table(
     Column("cycle", BigInteger, primary_key=True),
     Column("netuid", Integer, nullable=False),
     Column("uids_json", Text, nullable=False),
+    Column("hotkeys_json", Text, nullable=False, default="[]"),
     Column("values_json", Text, nullable=False),
     Column("version_key", BigInteger, nullable=False),
     Column("mode", String(16), nullable=False),

@@ -37,11 +37,15 @@ OPEN: Final = frozenset({WeightState.STORED, WeightState.SENDING, WeightState.SE
 
 @dataclass(frozen=True, slots=True)
 class WeightSetting:
-    """One cycle's row; ``block`` and ``epoch`` are those in which it was sent; the salt is a secret."""
+    """One cycle's row; ``block`` and ``epoch`` are those in which it was sent; the salt is a secret.
+
+    ``hotkeys`` are those that earned the values, in the order of ``uids``: a UID may change hands.
+    """
 
     cycle: int
     netuid: int
     uids: tuple[int, ...]
+    hotkeys: tuple[str, ...]
     values: tuple[int, ...]
     stored_at: datetime
     version_key: int = 0
@@ -92,6 +96,7 @@ def _columns(setting: WeightSetting, at: datetime) -> Mapping[str, Any]:
         "cycle": setting.cycle,
         "netuid": setting.netuid,
         "uids_json": json.dumps(setting.uids),
+        "hotkeys_json": json.dumps(setting.hotkeys),
         "values_json": json.dumps(setting.values),
         "version_key": setting.version_key,
         "mode": setting.mode.value,
@@ -111,6 +116,7 @@ def _setting(row: Row[Any]) -> WeightSetting:
         cycle=row.cycle,
         netuid=row.netuid,
         uids=tuple(json.loads(row.uids_json)),
+        hotkeys=tuple(json.loads(row.hotkeys_json)),
         values=tuple(json.loads(row.values_json)),
         stored_at=row.stored_at,
         version_key=row.version_key,

@@ -10,11 +10,16 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.cli.checks.database import database_finding
-from horde_agents.store import facts
+from horde_agents.runtime.clock import now
+from horde_agents.scoring.result import MinerScore, Result
+from horde_agents.store import cycle_scores, facts, weight_settings
+from horde_agents.store.cycle_scores import CycleScore
 from horde_agents.store.engine import StoreUnusable, open_store, schema_of
 from horde_agents.store.tables import metadata
+from horde_agents.store.weight_settings import WeightSetting
 
 _OPEN_AND_PUT = """
 import asyncio, sys
@@ -44,6 +49,27 @@ async def test_what_was_stored_is_there_after_reopening(store_url: str) -> None:
         await store.writer.run(lambda connection: facts.put(connection, "kept", "yes"))
     async with open_store(store_url) as store, store.reading() as connection:
         assert await facts.get(connection, "kept") == "yes"
+
+
+async def test_weights_of_an_older_version_learn_from_their_score_who_earned_them(store_url: str) -> None:
+    earned, gone = (
+        MinerScore("5One", "", 3, (), 0, 0, 65_535, ""),
+        MinerScore("5Two", "", None, (), 0, 0, 0, ""),
+    )
+    result = Result(5, 12, (3,), (65_535,), (earned, gone), "0", "")
+    setting = WeightSetting(5, 12, result.uids, result.hotkeys, result.weights, now())
+    async with open_store(store_url) as store:
+        score = CycleScore(5, "{}", result.to_json(), now())
+        await store.writer.run(lambda connection: cycle_scores.put(connection, score))
+        await store.writer.run(lambda connection: weight_settings.add(connection, setting))
+        await store.writer.run(_back_to_0002)
+    async with open_store(store_url) as store, store.reading() as connection:
+        assert [kept.hotkeys for kept in await weight_settings.unfinished(connection)] == [("5One",)]
+
+
+async def _back_to_0002(connection: AsyncConnection) -> None:
+    await connection.execute(text("ALTER TABLE weight_settings DROP COLUMN hotkeys_json"))
+    await connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
 
 
 async def test_a_database_of_a_newer_version_is_refused_and_left_alone(store_url: str) -> None:

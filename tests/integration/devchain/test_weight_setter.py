@@ -22,7 +22,7 @@ from horde_agents.devchain.beacon import install_beacon
 from horde_agents.devchain.node import Node, running_node
 from horde_agents.devchain.server import serving
 from horde_agents.protocol.signing import KeypairSigner
-from horde_agents.scoring.result import Result
+from horde_agents.scoring.result import MinerScore, Result
 from horde_agents.store import weight_settings
 from horde_agents.store.engine import Store, open_store
 from horde_agents.store.weight_settings import WeightMode, WeightSetting, WeightState
@@ -32,10 +32,19 @@ from tests.integration.devchain.conftest import NETUID, Chain, btcli
 
 _UIDS, _VALUES = (1, 2), (20_000, 65_535)
 _ROW = dict(zip(_UIDS, _VALUES, strict=True))
+_NAMES = ("miner", "other-miner")
+
+
+def _hotkey(name: str) -> str:
+    return KeypairSigner.from_uri(f"//{name}").hotkey
 
 
 def _result(cycle: int, values: tuple[int, ...] = _VALUES) -> Result:
-    return Result(cycle, NETUID, _UIDS, values, (), "0", "")
+    miners = tuple(
+        MinerScore(_hotkey(name), "", uid, (), 0, 0, value, "")
+        for name, uid, value in zip(_NAMES, _UIDS, values, strict=True)
+    )
+    return Result(cycle, NETUID, _UIDS, values, miners, "0", "")
 
 
 @dataclass
@@ -57,16 +66,22 @@ class Scene:
 
     def register(self, name: str, tao: int = 0) -> int:
         """Give a hotkey a UID, and a permit with its stake."""
-        hotkey = KeypairSigner.from_uri(f"//{name}").hotkey
+        hotkey = _hotkey(name)
         uid = self.node.change("register", [NETUID, hotkey, hotkey])
         if tao:
             self.node.change("setStake", [NETUID, hotkey, tao * 10**9])
         assert isinstance(uid, int)
         return uid
 
-    def set(self, item: str, value: object) -> None:
-        """A parameter of the subnet."""
-        self.node.change("setStorage", ["SubtensorModule", item, [NETUID], value])
+    def set(self, item: str, value: object, *key: object) -> None:
+        """A parameter of the subnet, or what it keeps for a key."""
+        self.node.change("setStorage", ["SubtensorModule", item, [NETUID, *key], value])
+
+    def hand_over(self, uid: int, name: str, to: str) -> None:
+        """A stranger registers, and the chain gives it the UID of another hotkey."""
+        self.set("Uids", None, _hotkey(name))
+        self.set("Uids", uid, _hotkey(to))
+        self.set("Keys", _hotkey(to), uid)
 
     async def store(self, name: str = "validator") -> Store:
         """A validator's database."""
@@ -236,6 +251,37 @@ async def _passed(node: Node, block: int) -> bool:
     return node.chain.number >= block
 
 
+async def test_a_uid_that_changes_hands_while_weights_wait_gets_none_even_after_a_restart(
+    scene: Scene,
+) -> None:
+    scene.set("WeightsSetRateLimit", 10_000)
+    scene.set("LastUpdate", [1, 0, 0])
+    store = await scene.store()
+    await scene.setter(store, WeightMode.TIMELOCKED).put(_result(5))
+    await _until(store, lambda setting: "allows it every" in setting.why)
+    await scene.stop()
+    scene.hand_over(2, "other-miner", "stranger")
+    scene.set("WeightsSetRateLimit", 0)
+    scene.setter(store, WeightMode.TIMELOCKED)
+    confirmed = await _until(store, _is(WeightState.CONFIRMED))
+    assert (scene.row(), confirmed.hotkeys) == ({1: 65_535}, (_hotkey("miner"),))
+
+
+async def test_a_uid_that_changes_hands_after_a_commit_gets_none_of_the_next_one(scene: Scene) -> None:
+    scene.set("CommitRevealWeightsEnabled", True)
+    store = await scene.store()
+    setter = scene.setter(store, WeightMode.SALTED)
+    await setter.put(_result(5))
+    await _until(store, _is(WeightState.SENT))
+    await scene.proxy.lead_to(None)
+    began = scene.node.chain.number
+    await eventually(lambda: _passed(scene.node, began + 45), 30.0)  # the epoch of the reveal goes by
+    scene.hand_over(1, "miner", "stranger")
+    await scene.proxy.lead_to(scene.chain_port)
+    confirmed = await _until(store, _is(WeightState.CONFIRMED))
+    assert (confirmed.tries, scene.row()) == (2, {2: 65_535})
+
+
 async def test_the_same_cycle_is_stored_and_sent_once(scene: Scene) -> None:
     store = await scene.store()
     setter = scene.setter(store, WeightMode.TIMELOCKED)
@@ -285,7 +331,7 @@ async def main(url, database):
     async with open_store(database) as store:
         chain = BittensorChain(url, 12, KeypairSigner.from_uri("//validator"))
         setter = WeightSetter(BittensorWeights(chain), store, 12, lambda: True, WeightMode(sys.argv[3]), 0.1)
-        await setter.put(Result(5, 12, (1, 2), (20_000, 65_535), (), "0", ""))
+        await setter.put(Result.from_json(sys.argv[4]))
         print("stored", flush=True)
         await setter.serve()
 
@@ -332,6 +378,7 @@ async def _killable(
         scene.url,
         f"sqlite:///{tmp_path}/validator.sqlite3",
         scheme.value,
+        _result(5).to_json(),
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None

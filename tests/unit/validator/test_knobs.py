@@ -77,7 +77,7 @@ def _tested(configuration: Configuration) -> object:
 
 
 def _act(configuration: Configuration) -> object:
-    setting = WeightSetting(5, 12, (1,), (65_535,), now(), mode=WeightMode.TIMELOCKED)
+    setting = WeightSetting(5, 12, (1,), ("5Miner",), (65_535,), now(), mode=WeightMode.TIMELOCKED)
     terms = Terms(
         block=900,
         uid=0,
@@ -88,6 +88,7 @@ def _act(configuration: Configuration) -> object:
         rate_limit_blocks=0,
         last_update=0,
         version_key=0,
+        uids={"5Miner": 1},
     )
     return next_step(setting, OnChain(terms, {}), 5, hide=configuration.commit_reveal).act
 

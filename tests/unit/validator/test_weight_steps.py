@@ -20,9 +20,10 @@ _TERMS = Terms(
     rate_limit_blocks=100,
     last_update=700,
     version_key=3,
+    uids={"5One": 1, "5Two": 2},
 )
 _ROW = {1: 20_000, 2: 65_535}
-_NEW = WeightSetting(5, 12, (1, 2), (20_000, 65_535), now(), mode=WeightMode.TIMELOCKED)
+_NEW = WeightSetting(5, 12, (1, 2), ("5One", "5Two"), (20_000, 65_535), now(), mode=WeightMode.TIMELOCKED)
 _PLAIN = replace(_NEW, mode=WeightMode.PLAIN, block=990, epoch=20, tries=1)
 _SALTED = replace(_NEW, mode=WeightMode.SALTED, state=WeightState.SENT, block=990, epoch=18, tries=1)
 _SEALED = replace(_SALTED, mode=WeightMode.TIMELOCKED)
@@ -79,6 +80,29 @@ def test_stored_weights_wait_with_a_reason(terms: dict[str, Any], why: str) -> N
 
 def test_a_row_goes_out_within_the_largest_part_that_one_uid_may_have() -> None:
     assert _step(_NEW, most_weight=40_000).setting.values == (41_836, 65_535)
+
+
+def test_a_uid_that_a_stranger_has_taken_over_gets_nothing_and_the_rest_is_in_proportion() -> None:
+    three = replace(_NEW, uids=(1, 2, 3), hotkeys=("5One", "5Two", "5Three"), values=(20_000, 65_535, 10))
+    sent = _step(three, uids={"5One": 1, "5Stranger": 2, "5Three": 3}).setting
+    assert (sent.uids, sent.hotkeys, sent.values) == ((1, 3), ("5One", "5Three"), (65_535, 33))
+
+
+def test_a_hotkey_that_has_another_uid_by_now_keeps_its_weight() -> None:
+    sent = _step(_NEW, uids={"5Two": 0, "5One": 9, "5Stranger": 2}).setting
+    assert (sent.uids, sent.hotkeys, sent.values) == ((0, 9), ("5Two", "5One"), (65_535, 20_000))
+
+
+@pytest.mark.parametrize("uids", [{}, {"5Stranger": 1, "5Other": 2}])
+def test_weights_that_only_strangers_would_get_are_not_sent(uids: dict[str, int]) -> None:
+    step = _step(_NEW, uids=uids)
+    assert (step.act, step.setting.state) == (Act.NOTHING, WeightState.STORED)
+    assert "none of the hotkeys that earned these weights is registered any more" in step.setting.why
+    assert (step.setting.uids, step.setting.values) == (_NEW.uids, _NEW.values)
+
+
+def test_a_commit_is_revealed_as_it_was_made_whoever_has_its_uids_by_now() -> None:
+    assert _step(_SALTED, committed_block=991, epoch=19, uids={}) == Next(Act.REVEAL, _SALTED)
 
 
 def test_the_first_block_after_the_rate_limit_sends() -> None:

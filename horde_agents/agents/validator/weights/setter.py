@@ -42,6 +42,7 @@ class WeightSetter:
             cycle=result.cycle,
             netuid=self.netuid,
             uids=result.uids,
+            hotkeys=result.hotkeys,
             values=result.weights,
             stored_at=now(),
             mode=self.scheme,

@@ -6,6 +6,7 @@ from enum import Enum, auto
 from typing import Final
 
 from horde_agents.agents.validator.weights.clipping import clipped
+from horde_agents.agents.validator.weights.earners import for_earners
 from horde_agents.clients.chain_weights import Row, Terms, is_same
 from horde_agents.store.weight_settings import WeightMode, WeightSetting, WeightState
 
@@ -69,18 +70,19 @@ def _stored(setting: WeightSetting, chain: OnChain, newest_cycle: int, *, hide: 
     if newest_cycle > setting.cycle:
         why = f"the weights of cycle {newest_cycle} took its place; {setting.why}".rstrip("; ")
         return Next(Act.NOTHING, setting.having(WeightState.SUPERSEDED, why))
-    why = _why_wait(setting, terms, hide=hide)
+    row = for_earners(setting, terms.uids)
+    why = _why_wait(row, terms, hide=hide)
     if why:
         return Next(Act.NOTHING, setting.having(WeightState.STORED, why))
     if setting.tries and terms.block - setting.block < min(2**setting.tries, _PAUSE_CAP_BLOCKS):
         return Next(Act.NOTHING, setting)
     mode = setting.mode if setting.mode is not WeightMode.PLAIN else WeightMode.TIMELOCKED
-    sending = setting.having(
+    sending = row.having(
         WeightState.SENDING,
         mode=mode if terms.commit_reveal else WeightMode.PLAIN,
         block=terms.block,
         epoch=terms.epoch,
-        values=clipped(setting.values, terms.most_weight),
+        values=clipped(row.values, terms.most_weight),
         version_key=terms.version_key,
         tries=setting.tries + 1,
     )
@@ -92,6 +94,8 @@ def _why_wait(setting: WeightSetting, terms: Terms, *, hide: bool) -> str:
         return "this hotkey is not registered on the subnet; register it"
     if not terms.has_permit:
         return f"UID {terms.uid} has no validator permit; more stake gives one"
+    if not setting.uids:
+        return "none of the hotkeys that earned these weights is registered any more"
     if len(setting.uids) < terms.least_uids and setting.uids != (terms.uid,):
         return f"the subnet wants weights for {terms.least_uids} UIDs, this cycle has {len(setting.uids)}"
     if terms.commit_reveal and not hide:
