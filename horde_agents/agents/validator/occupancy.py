@@ -12,18 +12,24 @@ from typing import Final
 
 from horde_agents.receipts.payloads import JobAccepted, JobFinished, JobStarted, Payload
 
+#: Ends that are kept beyond two for each open attempt, before those that no longer count are thrown away.
+_SPARE_ENDS: Final = 1000
 #: How long an attempt that has run out is remembered, for a receipt of it that comes late.
 _KEPT_FOR: Final = timedelta(hours=1)
 
 
 @dataclass(slots=True)
 class _Held:
-    """One attempt: its class once known, and until when its receipts say that it runs."""
+    """One attempt: its class once known, and until when its receipts say that it runs.
+
+    ``looked_at`` is when it is looked at again; other ends of it do not count any more.
+    """
 
     executor_class: str = ""
     offered_until: datetime | None = None
     runs_until: datetime | None = None
     is_counted: bool = False
+    looked_at: datetime | None = None
 
     @property
     def until(self) -> datetime | None:
@@ -38,6 +44,7 @@ class Occupancy:
     _open: dict[str, dict[str, _Held]] = field(default_factory=lambda: defaultdict(dict))
     _counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     _ends: list[tuple[datetime, str, str]] = field(default_factory=list)
+    _attempts: int = 0
 
     def note(self, payload: Payload) -> None:
         """Take a receipt into account; a finished one frees its executor."""
@@ -47,9 +54,15 @@ class Occupancy:
             self._note_running(payload)
 
     def _note_running(self, payload: JobStarted | JobAccepted) -> None:
-        held = self._open[payload.miner_hotkey].setdefault(payload.job_uuid, _Held())
+        attempts = self._open[payload.miner_hotkey]
+        held = attempts.get(payload.job_uuid)
+        if held is None:
+            held = attempts[payload.job_uuid] = _Held()
+            self._attempts += 1
         known_until, until = held.until, payload.timestamp + timedelta(seconds=payload.ttl)
         if isinstance(payload, JobStarted):
+            if payload.executor_class != held.executor_class:
+                self._uncount(payload.miner_hotkey, held)
             held.executor_class, held.offered_until = payload.executor_class, until
         else:
             held.runs_until = until
@@ -57,9 +70,14 @@ class Occupancy:
 
     def free(self, miner_hotkey: str, attempt_uuid: str) -> None:
         """The attempt is over, whether or not a receipt says so."""
-        held = self._open.get(miner_hotkey, {}).pop(attempt_uuid, None)
-        if held is not None and held.is_counted:
-            self._counts[held.executor_class][miner_hotkey] -= 1
+        attempts = self._open.get(miner_hotkey, {})
+        held = attempts.pop(attempt_uuid, None)
+        if held is None:
+            return
+        self._attempts -= 1
+        if not attempts:
+            del self._open[miner_hotkey]
+        self._uncount(miner_hotkey, held)
 
     def counts(self, executor_class: str, now: datetime) -> Mapping[str, int]:
         """Occupied executors of the class by miner; one that is missing has none."""
@@ -87,23 +105,46 @@ class Occupancy:
         return min((end for end in ends if end is not None), default=None)
 
     def _count(self, payload: Payload, held: _Held, *, is_news: bool) -> None:
-        if not held.executor_class or held.until is None or (held.is_counted and not is_news):
+        if held.until is None or not (is_news or (held.executor_class and not held.is_counted)):
             return  # a page may repeat one receipt without end: only what changes something is kept
-        if not held.is_counted:
+        if held.executor_class and not held.is_counted:
             held.is_counted = True
             self._counts[held.executor_class][payload.miner_hotkey] += 1
-        heapq.heappush(self._ends, (held.until, payload.miner_hotkey, payload.job_uuid))
+        self._look_at(held.until, held, payload.miner_hotkey, payload.job_uuid)
+
+    def _uncount(self, miner_hotkey: str, held: _Held) -> None:
+        if not held.is_counted:
+            return
+        held.is_counted = False
+        counts = self._counts[held.executor_class]
+        counts[miner_hotkey] -= 1
+        if not counts[miner_hotkey]:
+            del counts[miner_hotkey]
+        if not counts:
+            del self._counts[held.executor_class]
+
+    def _look_at(self, at: datetime, held: _Held, miner_hotkey: str, uuid: str) -> None:
+        held.looked_at = at
+        heapq.heappush(self._ends, (at, miner_hotkey, uuid))
+        if len(self._ends) > 2 * self._attempts + _SPARE_ENDS:
+            self._ends = [end for end in self._ends if self._counting(end) is not None]
+            heapq.heapify(self._ends)
+
+    def _counting(self, end: tuple[datetime, str, str]) -> _Held | None:
+        """The attempt that an end is of, unless it is over or another end has taken its place."""
+        held = self._open.get(end[1], {}).get(end[2])
+        return held if held is not None and held.looked_at == end[0] else None
 
     def _expire(self, now: datetime) -> None:
         while self._ends and self._ends[0][0] < now:
-            at, hotkey, uuid = heapq.heappop(self._ends)
-            held = self._open.get(hotkey, {}).get(uuid)
-            if held is None or held.until is None or held.until > at:  # over, or there is a later entry
+            end = heapq.heappop(self._ends)
+            held = self._counting(end)
+            if held is None:
                 continue
+            at, hotkey, uuid = end
             if held.is_counted:
-                held.is_counted = False
-                self._counts[held.executor_class][hotkey] -= 1
-                heapq.heappush(self._ends, (at + _KEPT_FOR, hotkey, uuid))
+                self._uncount(hotkey, held)
+                self._look_at(at + _KEPT_FOR, held, hotkey, uuid)
             else:
                 self.free(hotkey, uuid)
 

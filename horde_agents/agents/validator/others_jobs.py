@@ -1,6 +1,6 @@
 """What other validators' receipts say of their jobs: which are over, and how fresh that knowledge is.
 
-In memory, rebuilt on start from the stored receipts; bounded, the oldest are forgotten first.
+In memory, rebuilt on start from the stored receipts; bounded, and no signer takes the room of another.
 """
 
 from collections.abc import Iterable
@@ -9,13 +9,21 @@ from datetime import datetime
 from typing import Final
 
 from horde_agents.agents.validator.occupancy import Occupancy
+from horde_agents.agents.validator.signer_books import SignerBooks
 from horde_agents.receipts.ledger import Receipt
-from horde_agents.receipts.payloads import JobAccepted, JobFinished
+from horde_agents.receipts.payloads import JobAccepted, JobFinished, JobStarted
 
-#: Ended jobs that are remembered.
+#: Ended jobs that are remembered, and running ones, of all signers together.
 _MOST_ENDED: Final = 500_000
-#: Running jobs whose accepted receipt is at hand.
 _MOST_RUNNING: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A job that is not over: the miner that its first receipt names, and its accepted receipt once read."""
+
+    miner_hotkey: str
+    accepted: JobAccepted | None = None
 
 
 @dataclass(slots=True)
@@ -24,9 +32,15 @@ class OthersJobs:
     anybody may sign a receipt that names another's job."""
 
     occupancy: Occupancy = field(default_factory=Occupancy)
-    _ended: dict[tuple[str, str], None] = field(default_factory=dict)
-    _accepted: dict[tuple[str, str], JobAccepted] = field(default_factory=dict)
+    most_ended: int = _MOST_ENDED
+    most_running: int = _MOST_RUNNING
+    _ended: SignerBooks[bool] = field(init=False)
+    _running: SignerBooks[_Running] = field(init=False)
     _read_at: dict[str, datetime] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._ended = SignerBooks(self.most_ended)
+        self._running = SignerBooks(self.most_running)
 
     def note(self, receipts: Iterable[Receipt]) -> None:
         """Take checked receipts of other validators into account, in any order."""
@@ -34,17 +48,15 @@ class OthersJobs:
             payload = receipt.payload
             key = (payload.validator_hotkey, payload.job_uuid)
             if isinstance(payload, JobFinished):
-                self._end(key)
-            elif isinstance(payload, JobAccepted) and key not in self._ended:
-                self._accepted[key] = payload
-                if len(self._accepted) > _MOST_RUNNING:
-                    del self._accepted[next(iter(self._accepted))]
-            if key not in self._ended or isinstance(payload, JobFinished):
-                self.occupancy.note(payload.model_copy(update={"job_uuid": "/".join(key)}))
+                self._free(key, self._running.pop(key))
+                self._ended.put(key, True)
+            elif key not in self._ended:
+                self._run(key, payload)
 
     def accepted(self, validator_hotkey: str, job_uuid: str) -> JobAccepted | None:
         """The accepted receipt of a job that is not over, as read from its miner's pages."""
-        return self._accepted.get((validator_hotkey, job_uuid))
+        running = self._running.get((validator_hotkey, job_uuid))
+        return running.accepted if running else None
 
     def page_read(self, validator_hotkey: str, at: datetime) -> None:
         """A validator's own pages were read to their end at this instant."""
@@ -59,8 +71,16 @@ class OthersJobs:
         """Whether its validator has signed that the job is over."""
         return (validator_hotkey, job_uuid) in self._ended
 
-    def _end(self, key: tuple[str, str]) -> None:
-        self._accepted.pop(key, None)
-        self._ended[key] = None
-        if len(self._ended) > _MOST_ENDED:
-            del self._ended[next(iter(self._ended))]
+    def _run(self, key: tuple[str, str], payload: JobStarted | JobAccepted) -> None:
+        known = self._running.get(key) or _Running(payload.miner_hotkey)
+        if payload.miner_hotkey != known.miner_hotkey:
+            return  # an attempt is at one miner; its signer contradicts itself
+        accepted = payload if isinstance(payload, JobAccepted) else known.accepted
+        forgotten = self._running.put(key, _Running(known.miner_hotkey, accepted))
+        self.occupancy.note(payload.model_copy(update={"job_uuid": "/".join(key)}))
+        if forgotten is not None:
+            self._free(*forgotten)
+
+    def _free(self, key: tuple[str, str], running: _Running | None) -> None:
+        if running is not None:
+            self.occupancy.free(running.miner_hotkey, "/".join(key))

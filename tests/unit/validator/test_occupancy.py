@@ -65,6 +65,17 @@ def test_ended_attempt_frees_its_executor_without_a_receipt() -> None:
     assert busy(occupancy, 1) == 0
 
 
+def test_an_attempt_that_changes_its_class_counts_in_the_newest_alone() -> None:
+    occupancy, other = Occupancy(), "always_on.gpu.a6000"
+    occupancy.note(started(ONE, ttl=60))
+    occupancy.note(started(ONE, ttl=60).model_copy(update={"executor_class": other}))
+    assert busy(occupancy, 1) == 0
+    assert occupancy.counts(other, AT) == {"m": 1}
+    occupancy.free("m", ONE)
+    assert not occupancy.counts(other, AT)
+    assert busy(occupancy, 1) == 0
+
+
 def test_unknown_classes_and_impossible_counts_are_left_out_of_a_manifest() -> None:
     announced = {CLASS: 3, "always_on.gpu-24gb": -4, "quantum": 9, "always_on.llm.a6000": 10**9}
     assert sane_counts(announced, 100) == {CLASS: 3, "always_on.llm.a6000": 100}
