@@ -182,7 +182,7 @@ class Attempt:
             return []
         self.record = moved.job
         asked = self.live.is_organic and is_busy(event)
-        excused = asked and (self._is_excused(shown) or await self._is_fair(event))
+        excused = asked and (await self._is_excused(shown) or await self._is_fair(event))
         self.is_excused, self.shown = excused, shown
         step = Step(self.record, before, event, self.live.plan, self._may_retry(), excused)
         self._count(event)
@@ -196,10 +196,10 @@ class Attempt:
             return HordeFailed(Role.VALIDATOR, HordeFaultReason.GENERIC_ERROR, message)
         return as_cancelled(event, was_asked=self.was_cancelled)
 
-    def _is_excused(self, shown: Sequence[SignedReceipt]) -> bool:
+    async def _is_excused(self, shown: Sequence[SignedReceipt]) -> bool:
         if self.started is None or not isinstance(self.started.payload, JobStarted):
             return False
-        return is_excused(self.parts, self.started.payload, shown)
+        return await is_excused(self.parts, self.started.payload, shown)
 
     async def _is_fair(self, event: JobEvent) -> bool:
         """Whether the miner shows that others come before us; one that claims it wrongly is at fault."""

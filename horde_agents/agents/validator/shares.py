@@ -4,9 +4,10 @@ Routing prefers miners at which we are below our share. A decline for share that
 excused; one that does not hold is an incident of its miner.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any, Final
@@ -25,6 +26,8 @@ from horde_agents.store.engine import Store
 
 #: Wishes of others that are remembered as having excused a decline.
 _MOST_WISHES: Final = 10_000
+#: Wishes whose signatures are checked in one turn of the event loop: users' jobs go on in between.
+_CHECKED_AT_ONCE: Final = 16
 #: What being over our share leaves of a miner's chance at least.
 _LEAST_FAVOUR: Final = 0.25
 #: Seconds for which such factors are used again: they move slowly, and every decision asks for them.
@@ -119,20 +122,31 @@ class OwnShares:
             return "its numbers cannot be read"
         if claim.window_s > self.window_s:
             return f"it counts over {claim.window_s} s; {self.window_s:.0f} s is what we can check"
+        published_s = await _published_s(store, claim, decline)
         known = Known(
             self.own_hotkey,
             decline.miner_hotkey,
             decline.executor_class,
             self.usage_s(decline.miner_hotkey, at).get(decline.executor_class, 0),
-            await _published_s(store, claim, decline),
+            published_s,
             self.directory.stake_rao,
             pool_of(knobs),
             frozenset(self._used_wishes),
             at,
         )
-        why = why_unfair(claim, known, _is_signed)
-        if why is None:
-            self._use_up(wishes(claim))
+        why = why_unfair(claim, known, lambda _: True)
+        if why is not None:
+            return why
+        asked = list(claim.asked.items())
+        for first in range(0, len(asked), _CHECKED_AT_ONCE):
+            await asyncio.sleep(0)
+            part = claim.model_copy(update={"asked": dict(asked[first : first + _CHECKED_AT_ONCE])})
+            # anew each time: another decline may have used the same wish meanwhile
+            known = replace(known, used_wishes=frozenset(self._used_wishes))
+            why = why_unfair(part, known, _is_signed)
+            if why is None:
+                self._use_up(wishes(claim))
+                return None
         return why
 
     def _use_up(self, uuids: frozenset[str]) -> None:

@@ -244,9 +244,9 @@ async def test_declines_that_show_many_receipts_do_not_hold_up_the_loop(
     turns, judged_at = 0, list[int]()
     judge = Excusing.excuse
 
-    def noted(self: Excusing, offer: JobStarted, shown: Iterable[wire.SignedReceipt]) -> str:
+    async def noted(self: Excusing, offer: JobStarted, shown: Iterable[wire.SignedReceipt]) -> str:
         judged_at.append(turns)
-        return judge(self, offer, shown)
+        return await judge(self, offer, shown)
 
     async def count_turns() -> None:
         nonlocal turns

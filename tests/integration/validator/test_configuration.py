@@ -223,7 +223,7 @@ async def test_the_stake_of_an_excuses_signer_follows_the_knob(stage: Stage) -> 
         Excusing(parts, offered, Configuration(**knobs).excuse_minimum_stake_tao)
         for knobs in ({}, {"excuse_minimum_stake_tao": 60_001})
     ]
-    assert [each.excuse(offer, shown) for each in excusing] == [receipt.job_uuid, ""]
+    assert [await each.excuse(offer, shown) for each in excusing] == [receipt.job_uuid, ""]
 
 
 def _signed_by_both(payload: Statement) -> SignedReceipt:

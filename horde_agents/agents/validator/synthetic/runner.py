@@ -184,9 +184,9 @@ class BatchRun:
         cut_off, store_down = is_cut_off(ends), is_store_down(ends)
         self._note_there()
         for seated in self.seats:
-            around = self._around(seated, cut_off=cut_off, store_down=store_down)
+            around = await self._around(seated, cut_off=cut_off, store_down=store_down)
             seated.finding = early_finding(seated.last_event, around) or seated.answer
-            await asyncio.sleep(0)  # a decline may show hundreds of receipts to check: users' jobs go on
+            await asyncio.sleep(0)  # a decline may show hundreds of receipts to read: users' jobs go on
 
     def _note_there(self) -> None:
         """Who is there without any excuse: executors that have answered, and those with own jobs."""
@@ -220,7 +220,7 @@ class BatchRun:
             found = Finding(Outcome.NOT_RUN, f"kind {seated.kind.name} found {found.outcome}, as none may")
         seated.answer = found
 
-    def _around(self, seated: Seated, *, cut_off: bool, store_down: bool) -> Circumstances:
+    async def _around(self, seated: Seated, *, cut_off: bool, store_down: bool) -> Circumstances:
         attempt, key = seated.attempt, seated.place
         is_decline = is_busy(seated.last_event)
         explains = is_decline and self._own_since[key] > 0
@@ -230,7 +230,7 @@ class BatchRun:
         excuse = ""
         has_room = self.proven.leaves_room(*key)
         if is_decline and not explains and has_room and isinstance(started, JobStarted) and attempt.shown:
-            excuse = self.excusing.excuse(started, attempt.shown)
+            excuse = await self.excusing.excuse(started, attempt.shown)
         if excuse or explains:
             self.proven.note(*key)
         sent_s = self._sent_s.get(attempt.key.uuid)
