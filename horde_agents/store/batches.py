@@ -114,8 +114,17 @@ async def add_jobs(connection: AsyncConnection, jobs: Sequence[BatchJob]) -> Non
 
 async def judge(connection: AsyncConnection, attempt_uuid: str, outcome: str, why: str, took_us: int) -> None:
     """Write how a job of a batch ended."""
-    judged = {"wanted": attempt_uuid, "new_outcome": outcome, "new_why": why[:500], "new_took_us": took_us}
-    await connection.execute(_JUDGE, judged)
+    await judge_all(connection, [(attempt_uuid, outcome, why, took_us)])
+
+
+async def judge_all(connection: AsyncConnection, found: Sequence[tuple[str, str, str, int]]) -> None:
+    """Write how jobs of a batch ended: attempt, outcome, why, and what it took in microseconds."""
+    rows = [
+        {"wanted": uuid, "new_outcome": outcome, "new_why": why[:500], "new_took_us": took_us}
+        for uuid, outcome, why, took_us in found
+    ]
+    if rows:
+        await connection.execute(_JUDGE, rows)
 
 
 async def jobs_of(connection: AsyncConnection, batch_uuid: str) -> list[BatchJob]:

@@ -69,15 +69,26 @@ class ChainCheck:
 
 async def append(connection: AsyncConnection, verdict: Verdict) -> bool:
     """Add a verdict at the end; ``False``, with nothing changed, if the attempt has one already."""
+    return bool(await append_all(connection, [verdict]))
+
+
+async def append_all(connection: AsyncConnection, found: Sequence[Verdict]) -> Sequence[Verdict]:
+    """Add verdicts at the end, in their order; those whose attempts had none yet, which were added."""
     if connection.dialect.name == "postgresql":
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CHAIN_LOCK})
-    known = select(verdicts.c.id).where(verdicts.c.attempt_uuid == verdict.work.attempt_uuid)
-    if (await connection.execute(known)).first() is not None:
-        return False
-    values = _values(verdict)
-    chained = _chained(await end_of_chain(connection), values)
-    await connection.execute(insert(verdicts).values(**values, chain_sha256=chained))
-    return True
+    by_attempt = {verdict.work.attempt_uuid: verdict for verdict in reversed(found)}  # the first stays
+    query = select(verdicts.c.attempt_uuid).where(verdicts.c.attempt_uuid.in_(by_attempt))
+    for known in (await connection.execute(query)).scalars().all():
+        del by_attempt[known]
+    added = list(reversed(by_attempt.values()))
+    end, rows = await end_of_chain(connection), []
+    for verdict in added:
+        values = _values(verdict)
+        end = _chained(end, values)
+        rows.append({**values, "chain_sha256": end})
+    if rows:
+        await connection.execute(insert(verdicts), rows)
+    return added
 
 
 async def end_of_chain(connection: AsyncConnection) -> str:

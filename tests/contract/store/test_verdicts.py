@@ -60,6 +60,17 @@ async def test_an_attempt_has_one_verdict_and_the_first_stays(store: Store) -> N
     assert (await _check(store)).rows == 1
 
 
+async def test_verdicts_added_together_are_chained_as_if_one_by_one(store: Store) -> None:
+    rows = [_verdict(number) for number in (3, 1, 2)]
+    await _append(store, rows[1])
+    together = [rows[0], rows[1], replace(rows[0], why="another"), rows[2]]
+    assert await store.writer.run(partial(verdicts.append_all, found=together)) == [rows[0], rows[2]]
+    assert await store.writer.run(partial(verdicts.append_all, found=together)) == []
+    async with store.reading() as connection:
+        assert [each.verdict for each in await verdicts.page(connection)] == [rows[1], rows[0], rows[2]]
+    assert await _check(store) == ChainCheck(3, None, (await _check(store)).end_sha256)
+
+
 async def test_the_log_is_read_page_by_page(store: Store) -> None:
     await _append(store, *(_verdict(number, cycle=number % 2) for number in range(5)))
     async with store.reading() as connection:
