@@ -50,6 +50,7 @@ they go over the wire, so a proxy must not rewrite them. `{PATH}` is open and sa
 A list has at most `limit` rows (up to {MOST_LIMIT}) and a `next_cursor`; ask again with `cursor` until it is null. Rows that are added
 meanwhile shift nothing. `ETag` and `If-None-Match` save answers that have not changed. A request that takes longer than
 `api_reading_s`, or that is one too many of the reader's `api_requests_per_minute`, is refused and may come again.
+A reader that did not sign is its IPv4 address, or its network of IPv6 (/64).
 """
 
 

@@ -15,6 +15,7 @@ from horde_agents.agents.facilitator.validator_door import PATH as VALIDATORS_PA
 from horde_agents.protocol.rest_api import Refused
 from horde_agents.runtime.clock import monotonic_s
 from horde_agents.runtime.logs import get_logger
+from horde_agents.runtime.networks import network_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -25,7 +26,7 @@ _log = get_logger(__name__)
 
 @dataclass(slots=True)
 class Patience:
-    """Refusals of the last minute by peer: a hotkey that has logged in, else an address."""
+    """Refusals of the last minute by peer: a hotkey that has logged in, else an IPv4 address or IPv6 /64."""
 
     per_minute: int
     _refusals: dict[str, deque[float]] = field(default_factory=dict)
@@ -58,7 +59,7 @@ def refusals(parts: FacilitatorParts, patience: Patience, logins: Logins) -> Mid
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path == VALIDATORS_PATH:  # that door has its own way with peers that it refuses
             return await handler(request)
-        peer = logins.vouched(request.headers.get("Authorization", "")) or _address(request, parts)
+        peer = logins.vouched(request.headers.get("Authorization", "")) or _network(request, parts)
         try:
             patience.check(peer)
             return await handler(request)
@@ -78,12 +79,13 @@ def refusals(parts: FacilitatorParts, patience: Patience, logins: Logins) -> Mid
     return middleware
 
 
-def _address(request: web.Request, parts: FacilitatorParts) -> str:
+def _network(request: web.Request, parts: FacilitatorParts) -> str:
     """Where a request comes from; behind one of the operator's proxies, where the proxy says it does."""
-    remote = request.remote or "unknown"
-    if remote not in parts.settings.trusted_proxies:
-        return remote
-    return request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()[:64] or remote
+    address = request.remote or "unknown"
+    if address in parts.settings.trusted_proxies:
+        said = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()[:64]
+        address = said or address
+    return network_of(address)
 
 
 def _answer(parts: FacilitatorParts, patience: Patience, peer: str, refused: Refused) -> web.Response:

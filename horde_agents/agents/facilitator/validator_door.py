@@ -39,6 +39,7 @@ from horde_agents.protocol.status_updates import event_of_update
 from horde_agents.runtime.clock import monotonic_s
 from horde_agents.runtime.held_peers import HOLD_S, HeldPeers
 from horde_agents.runtime.logs import get_logger
+from horde_agents.runtime.networks import network_of
 
 PATH: Final = "/ws/v0/"
 _PING_S: Final = 60.0
@@ -82,7 +83,7 @@ class ValidatorDoor:
             await _refuse(socket, error_response("auth.not_authenticated", "No authentication came."), 1008)
             return socket
         except _NotWelcome as why:
-            await self._hold(request.remote or "", why)
+            await self._hold(network_of(request.remote or ""), why)
             await _refuse(socket, why.answer, why.close_code)
             return socket
         if hotkey is None or request.transport is None:

@@ -28,6 +28,7 @@ from horde_agents.protocol.validator_miner import (
 from horde_agents.runtime import clock
 from horde_agents.runtime.held_peers import HOLD_S, HeldPeers
 from horde_agents.runtime.logs import get_logger
+from horde_agents.runtime.networks import network_of
 
 PATH: Final = "/v0.1/validator_interface/{hotkey}"
 _PING_S: Final = 60.0
@@ -65,7 +66,7 @@ class ValidatorDoor:
     async def connected(self, request: web.Request) -> web.WebSocketResponse:
         """The handler of ``PATH``."""
         path_hotkey = request.match_info["hotkey"]
-        peer = (request.remote or "", path_hotkey)
+        peer = (network_of(request.remote or ""), path_hotkey)
         if not self._held.has_room(peer):  # a refused handshake makes clients wait
             raise web.HTTPTooManyRequests(text="too many refused connections; wait")
         socket = web.WebSocketResponse(heartbeat=_PING_S, max_msg_size=MAX_FRAME_BYTES)

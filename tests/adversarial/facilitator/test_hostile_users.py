@@ -186,6 +186,19 @@ async def test_a_proxys_users_are_told_apart_and_nobody_elses_word_counts(tmp_pa
             assert status == 429
 
 
+async def test_all_addresses_of_an_ipv6_network_are_one_peer(tmp_path: Path) -> None:
+    async with serving(tmp_path, refusals_per_minute=3, trusted_proxies=["127.0.0.1"]) as facilitator:
+
+        async def asked(address: str, path: str = "/auth/nonce") -> int:
+            status, _ = await facilitator.send("GET", path, None, {"X-Forwarded-For": address})
+            return status
+
+        for number in range(3):
+            await asked(f"2001:db8:0:7::{number:x}", "/nothing")
+        assert await asked("2001:db8:0:7:ffff::1") == 429
+        assert await asked("2001:db8:0:8::1") == 200
+
+
 async def test_a_refused_validator_that_comes_again_is_held_and_one_that_is_served_is_not(
     facilitator: Facilitator,
 ) -> None:

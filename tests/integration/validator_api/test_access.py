@@ -3,7 +3,13 @@
 import asyncio
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
+from horde_agents.agents.validator.api.access import ANYONE, Access
+from horde_agents.agents.validator.api.gate import Gate
+from horde_agents.agents.validator.api.pace import Pace
+from horde_agents.agents.validator.api.refusals import ApiRefused
 from horde_agents.agents.validator.api.replays import MOST_EACH, Replays
 from horde_agents.protocol.btauth import AHEAD_NS, BACK_NS, AuthWrong
 from horde_agents.runtime.held_peers import HOLD_S
@@ -178,6 +184,28 @@ async def test_a_reader_that_asks_too_often_is_told_when_to_come_back(api: Api) 
     assert [answer.status for answer in answers] == [200, 200, 200, 429]
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 21
     assert (await api.get(STATUS, api.signer)).status == 200
+
+
+async def test_all_addresses_of_an_ipv6_network_are_one_reader(api: Api) -> None:
+    access = Access("5Own", ANYONE, trusts_loopback=True, stake_rao=dict)
+    gate = Gate(api.sources, access, Pace(3), 1.0)
+
+    async def fine(_: web.Request) -> web.StreamResponse:
+        return web.Response()
+
+    def asked(address: str) -> web.Request:
+        return make_mocked_request("GET", "/api/v1/openapi.json").clone(remote=address)
+
+    names = {access.reader(asked(f"2001:db8:0:7::{number:x}"))[1] for number in range(1, 5)}
+    assert names == {"2001:db8:0:7::/64"}
+    unsigned = gate.unsigned(fine)
+    for number in range(3):
+        await unsigned(asked(f"2001:db8:0:7::{number:x}"))
+    with pytest.raises(ApiRefused, match="More than 3 requests a minute"):
+        await unsigned(asked("2001:db8:0:7:ffff::1"))
+    await unsigned(asked("2001:db8:0:8::1"))
+    await unsigned(asked("::ffff:192.0.2.7"))
+    await unsigned(asked("::ffff:192.0.2.8"))
 
 
 def test_remembered_requests_are_bounded_and_forgotten() -> None:

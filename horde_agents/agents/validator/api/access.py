@@ -15,6 +15,7 @@ from horde_agents.agents.validator.api.replays import Replays
 from horde_agents.agents.validator.api.sources import Reader
 from horde_agents.protocol.btauth import Asked, AuthWrong, check_claim, is_signed, read_claim
 from horde_agents.runtime import clock
+from horde_agents.runtime.networks import network_of
 
 ANYONE: Final = "anyone"
 METAGRAPH: Final = "metagraph"
@@ -38,7 +39,7 @@ class Access:
         Raises:
             ApiRefused: signed wrongly, or not allowed to read.
         """
-        address = request.remote or "unknown"
+        address = network_of(request.remote or "unknown")
         if is_signed(request.headers):
             hotkey = self._signatory(request)
             if hotkey == self.own_hotkey:

@@ -16,6 +16,7 @@ from horde_agents.agents.validator.api.sources import Reader, Sources
 from horde_agents.protocol.btauth import is_signed
 from horde_agents.runtime.held_peers import HOLD_S, HeldPeers
 from horde_agents.runtime.logs import get_logger
+from horde_agents.runtime.networks import network_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -39,7 +40,8 @@ class Gate:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer every error in our shape, and slow down those that earn many."""
-        peer = (request.remote or "unknown", is_from_here(request))  # a proxy's flood is not the operator's
+        network = network_of(request.remote or "unknown")
+        peer = (network, is_from_here(request))  # a proxy's flood is not the operator's
         try:
             self._check(peer, request)
             return await handler(request)
@@ -80,7 +82,7 @@ class Gate:
         """A handler for whoever can reach the port: only its pace is bounded, by address."""
 
         async def paced(request: web.Request) -> web.StreamResponse:
-            self.pace.take(request.remote or "unknown")
+            self.pace.take(network_of(request.remote or "unknown"))
             return await handler(request)
 
         return paced
