@@ -30,21 +30,20 @@ class Filed:
 async def file(connection: AsyncConnection, receipt: Receipt, at: datetime, page: int | None = None) -> Filed:
     """Store a receipt once; the first of its kind for a job wins, and is returned to later callers."""
     payload = receipt.payload
-    known = await find(connection, payload.job_uuid, payload.receipt_type, payload.validator_hotkey)
+    known = await find(connection, payload)
     if known is not None:
         return Filed(known, is_new=False)
     await connection.execute(_ADD, _columns(receipt, at, page))
     return Filed(receipt, is_new=True)
 
 
-async def find(
-    connection: AsyncConnection, job_uuid: str, receipt_type: ReceiptType, validator_hotkey: str
-) -> Receipt | None:
-    """The stored receipt of this kind, or ``None``."""
+async def find(connection: AsyncConnection, payload: Payload) -> Receipt | None:
+    """The stored receipt of this kind, attempt, validator and miner, or ``None``."""
     same = (
-        (receipts.c.job_uuid == job_uuid)
-        & (receipts.c.receipt_type == receipt_type.value)
-        & (receipts.c.validator_hotkey == validator_hotkey)
+        (receipts.c.job_uuid == payload.job_uuid)
+        & (receipts.c.receipt_type == payload.receipt_type.value)
+        & (receipts.c.validator_hotkey == payload.validator_hotkey)
+        & (receipts.c.miner_hotkey == payload.miner_hotkey)
     )
     row = (await connection.execute(select(receipts).where(same))).one_or_none()
     return _receipt(row) if row else None

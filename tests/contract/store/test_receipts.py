@@ -12,10 +12,10 @@ from tests.contract.store.rows import AT
 _JOB = "11111111-2222-4333-8444-55555555555{}"
 
 
-def _started(number: int = 0, ttl: int = 60, validator: str = "validator") -> Receipt:
+def _started(number: int = 0, ttl: int = 60, validator: str = "validator", miner: str = "miner") -> Receipt:
     payload: Payload = JobStarted(
         job_uuid=_JOB.format(number),
-        miner_hotkey="miner",
+        miner_hotkey=miner,
         validator_hotkey=validator,
         timestamp=AT,
         executor_class="always_on.test",
@@ -46,7 +46,7 @@ async def test_a_receipt_comes_back_with_the_very_text_that_was_signed(store: St
     receipt = _started()
     await _file(store, receipt)
     async with store.reading() as connection:
-        found = await receipts.find(connection, _JOB.format(0), ReceiptType.STARTED, "validator")
+        found = await receipts.find(connection, receipt.payload)
     assert found == receipt
     assert found is not None
     assert signed_text(found.payload) == signed_text(receipt.payload)
@@ -59,6 +59,16 @@ async def test_the_first_receipt_of_its_kind_stays(store: Store) -> None:
     assert await _file(store, other_validator) == Filed(other_validator, is_new=True)
     async with store.reading() as connection:
         assert await receipts.of_job(connection, _JOB.format(0)) == [first, other_validator]
+
+
+async def test_an_attempt_that_its_signer_places_at_two_miners_has_a_receipt_at_each(store: Store) -> None:
+    """On their pages both miners may show such receipts, countersigned."""
+    here, there = _started(), _started(miner="another")
+    await store.writer.run(lambda connection: receipts.import_all(connection, [here, there], AT))
+    async with store.reading() as connection:
+        assert await receipts.find(connection, here.payload) == here
+        assert await receipts.find(connection, there.payload) == there
+    assert await _file(store, there) == Filed(there, is_new=False)
 
 
 async def test_a_page_grows_only_at_its_end(store: Store) -> None:
