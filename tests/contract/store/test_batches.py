@@ -1,6 +1,7 @@
 """Batches that are deleted, and all that hangs on them, on both databases."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from sqlalchemy import Table, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -64,3 +65,19 @@ async def test_only_batches_that_were_over_before_are_old_the_oldest_first(store
     async with store.reading() as connection:
         assert [batch.uuid for batch in await batches.over_before(connection, NOON, 9)] == ["a", "b"]
         assert [batch.uuid for batch in await batches.over_before(connection, NOON, 1)] == ["a"]
+
+
+async def test_a_receipt_excuses_once_in_a_batch_and_again_in_another(store: Store) -> None:
+    uses = [("one", "job"), ("one", "job"), ("one", "another"), ("two", "job")]
+    taken = [
+        await store.writer.run(partial(batches.use_excuse, batch_uuid=batch, job_uuid=job, miner_hotkey="m"))
+        for batch, job in uses
+    ]
+    assert taken == [True, False, True, True]
+
+
+async def test_a_prompt_set_is_used_once(store: Store) -> None:
+    await store.writer.run(lambda connection: prompt_sets.add(connection, "set", "one", [], NOON))
+    use = partial(prompt_sets.use, uuid="set", answers={"1": "yes"})
+    assert [await store.writer.run(use) for _ in range(2)] == [True, False]
+    assert await store.writer.run(partial(prompt_sets.use, uuid="none", answers={})) is False
