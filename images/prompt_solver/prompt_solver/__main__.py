@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prompt_solver.answers import write_answers
-from prompt_solver.engine import ENGINES, load_engine
+from prompt_solver.engine import load_engine
 from prompt_solver.faults import ExitCode, SolverFault
+from prompt_solver.known_engines import ENGINES
 from prompt_solver.model_files import check_files, digests_of
 from prompt_solver.pin import MODELS_ROOT, Pin, hub_folder, pin_of, read_pin
 from prompt_solver.prompts import read_prompts

@@ -1,14 +1,13 @@
-"""What an engine is, and which there are; each imports its libraries only when it is the one asked for."""
+"""What an engine is, and how one is made; each imports its libraries only when it is the one asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Protocol
 
 from prompt_solver.faults import ExitCode, SolverFault
-
-if TYPE_CHECKING:
-    from prompt_solver.pin import Pin
+from prompt_solver.known_engines import ENGINES
+from prompt_solver.pin import Pin
 
 
 class Engine(Protocol):
@@ -25,14 +24,7 @@ class Engine(Protocol):
         ...
 
 
-#: name in a pin → module of this package, and its class, which is made with the model's folder and the pin
-ENGINES: Final[Mapping[str, tuple[str, str]]] = {
-    "transformers": ("transformers_engine", "TransformersEngine"),
-    "vllm": ("vllm_engine", "VllmEngine"),
-}
-
-
-def load_engine(folder: Path, pin: "Pin") -> Engine:
+def load_engine(folder: Path, pin: Pin) -> Engine:
     """The engine that ``pin`` names, with the model in ``folder``.
 
     Raises:

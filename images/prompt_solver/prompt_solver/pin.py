@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from prompt_solver.engine import ENGINES
 from prompt_solver.faults import ExitCode, SolverFault
+from prompt_solver.known_engines import ENGINES
 
 #: where models lie that are named by id, in the layout of the model hub's own download cache
 MODELS_ROOT: Final = Path("/models")

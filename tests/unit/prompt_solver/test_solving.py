@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from prompt_solver.__main__ import main
-from prompt_solver.engine import ENGINES
 from prompt_solver.faults import ExitCode, SolverFault
+from prompt_solver.known_engines import ENGINES
 from prompt_solver.model_files import digests_of
 from prompt_solver.pin import Pin
 from prompt_solver.tokens import check_template, tokens_of
