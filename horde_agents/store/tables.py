@@ -1,13 +1,9 @@
 """Every table of an agent's database; each agent uses those it needs. Instants are aware, in UTC."""
 
-from datetime import UTC, datetime
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    DateTime,
     Float,
     Index,
     Integer,
@@ -15,57 +11,18 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from horde_agents.store.columns import NAMES, Instant, Name, row_id
 
-
-class Instant(TypeDecorator[datetime]):
-    """An aware datetime; SQLite keeps it without its zone, so it goes in and comes out as UTC."""
-
-    impl = DateTime(timezone=True)  # type: ignore[mutable-override]  # as SQLAlchemy documents it
-    cache_ok = True  # type: ignore[mutable-override]  # as SQLAlchemy documents it
-
-    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ANN401
-        if value is not None and value.tzinfo is None:
-            raise ValueError(f"{value} has no time zone; instants are stored aware")
-        return value.astimezone(UTC) if value else None
-
-    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ANN401
-        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
-
-
-class Name(TypeDecorator[str]):
-    """A name that a peer may choose, to be stored or only looked for.
-
-    PostgreSQL takes no NUL, and answers even a question that holds one with an error: it is replaced, so
-    such a name is found nowhere.
-    """
-
-    impl = String  # type: ignore[mutable-override]  # as SQLAlchemy documents it
-    cache_ok = True  # type: ignore[mutable-override]  # as SQLAlchemy documents it
-
-    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:  # noqa: ANN401
-        return value.replace("\0", "\ufffd") if value and "\0" in value else value
-
-
-def _row_id() -> Column[int]:
-    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
-
+metadata = MetaData(naming_convention=NAMES)
 
 #: A user's job, at the facilitator and at the validator.
 jobs = Table(
     "jobs",
     metadata,
-    _row_id(),
+    row_id(),
     Column("uuid", Name(36), nullable=False, unique=True),
     Column("owner_hotkey", String(64), nullable=False),
     Column("signatory", String(64), nullable=False),
@@ -99,7 +56,7 @@ job_events = Table(
 attempts = Table(
     "attempts",
     metadata,
-    _row_id(),
+    row_id(),
     Column("uuid", Name(36), nullable=False, unique=True),
     Column("job_uuid", Name(36), nullable=False, index=True),
     Column("miner_hotkey", String(64), nullable=False),
@@ -127,7 +84,7 @@ leases = Table(
 receipts = Table(
     "receipts",
     metadata,
-    _row_id(),
+    row_id(),
     Column("job_uuid", Name(36), nullable=False),
     Column("receipt_type", String(32), nullable=False),
     Column("validator_hotkey", String(64), nullable=False),
@@ -146,7 +103,7 @@ receipts = Table(
 outbox = Table(
     "outbox",
     metadata,
-    _row_id(),
+    row_id(),
     Column("peer", String(255), nullable=False, index=True),
     Column("subject_uuid", Name(36), nullable=False),
     Column("message_json", Text, nullable=False),
@@ -214,7 +171,7 @@ facts = Table(
 verdicts = Table(
     "verdicts",
     metadata,
-    _row_id(),
+    row_id(),
     Column("attempt_uuid", Name(36), nullable=False, unique=True),
     Column("job_uuid", Name(36), nullable=False),
     Column("cycle", BigInteger, nullable=False),
@@ -237,7 +194,7 @@ verdicts = Table(
 progress_receipts = Table(
     "progress_receipts",
     metadata,
-    _row_id(),
+    row_id(),
     Column("job_uuid", Name(36), nullable=False),
     Column("sequence", Integer, nullable=False),
     Column("validator_hotkey", String(64), nullable=False),
@@ -266,7 +223,7 @@ page_cursors = Table(
 batches = Table(
     "batches",
     metadata,
-    _row_id(),
+    row_id(),
     Column("uuid", String(36), nullable=False, unique=True),
     Column("cycle", BigInteger, nullable=False, index=True),
     Column("purpose", String(16), nullable=False),
@@ -306,7 +263,7 @@ excuse_uses = Table(
 prompt_sets = Table(
     "prompt_sets",
     metadata,
-    _row_id(),
+    row_id(),
     Column("uuid", String(36), nullable=False, unique=True),
     Column("state", String(16), nullable=False, index=True),
     Column("prompts_json", Text, nullable=False),
@@ -319,7 +276,7 @@ prompt_sets = Table(
 cross_checks = Table(
     "cross_checks",
     metadata,
-    _row_id(),
+    row_id(),
     Column("uuid", String(36), nullable=False, unique=True),
     Column("job_uuid", Name(36), nullable=False),
     Column("reason", String(16), nullable=False),
