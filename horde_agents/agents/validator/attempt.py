@@ -1,13 +1,13 @@
 """One try of a job at one miner: moves its record, performs the reactions, yields frames for the miner."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from horde_agents.agents.validator import offers, records
-from horde_agents.agents.validator.excuses import is_excused
+from horde_agents.agents.validator.declines import BusyDecline, is_justified
+from horde_agents.agents.validator.news import observed, tell
 from horde_agents.agents.validator.offers import AttemptKey
 from horde_agents.agents.validator.outcomes import organic_outcome
 from horde_agents.agents.validator.parts import LiveJob, Parts
@@ -31,22 +31,20 @@ from horde_agents.agents.validator.reactions import (
     why_impossible,
 )
 from horde_agents.agents.validator.routing import Miner
-from horde_agents.agents.validator.shares import ShareDecline, is_for_share
 from horde_agents.agents.validator.to_miner import ToMiner, progress_frame, receipt_frame
-from horde_agents.jobs.events import Cancelled, Declined, HordeFailed, JobEvent
+from horde_agents.jobs.events import Cancelled, HordeFailed, JobEvent
 from horde_agents.jobs.faults import HordeFaultReason
 from horde_agents.jobs.lifecycle import Ignored, Job, advance
 from horde_agents.jobs.states import JobState, Role
 from horde_agents.protocol.signing import TRUSTED_MINER_HOTKEY
 from horde_agents.protocol.validator_miner import SignedReceipt
 from horde_agents.receipts.ledger import Receipt, proven_us
-from horde_agents.receipts.payloads import JobStarted, ReceiptType
+from horde_agents.receipts.payloads import ReceiptType
 from horde_agents.runtime.clock import monotonic_s, now
 from horde_agents.runtime.logs import get_logger
 from horde_agents.scoring.facts import MAX_RUN_US, Outcome, Work
 from horde_agents.store import progress as progress_receipts
 from horde_agents.store.attempts import StoredAttempt
-from horde_agents.store.outbox import Kept
 from horde_agents.store.verdicts import Verdict
 
 _US_PER_S: Final = 1_000_000
@@ -182,7 +180,7 @@ class Attempt:
             return []
         self.record = moved.job
         asked = self.live.is_organic and is_busy(event)
-        excused = asked and (await self._is_excused(shown) or await self._is_fair(event))
+        excused = asked and await self._is_justified(event, shown)
         self.is_excused, self.shown = excused, shown
         step = Step(self.record, before, event, self.live.plan, self._may_retry(), excused)
         self._count(event)
@@ -196,22 +194,10 @@ class Attempt:
             return HordeFailed(Role.VALIDATOR, HordeFaultReason.GENERIC_ERROR, message)
         return as_cancelled(event, was_asked=self.was_cancelled)
 
-    async def _is_excused(self, shown: Sequence[SignedReceipt]) -> bool:
-        if self.started is None or not isinstance(self.started.payload, JobStarted):
-            return False
-        return await is_excused(self.parts, self.started.payload, shown)
-
-    async def _is_fair(self, event: JobEvent) -> bool:
-        """Whether the miner shows that others come before us; one that claims it wrongly is at fault."""
-        if not is_for_share(event) or not isinstance(event, Declined):
-            return False
-        executor_class = self.live.request.executor_class
-        decline = ShareDecline(self.miner.hotkey, executor_class, event.context, now())
-        why = await self.parts.shares.why_unfair(decline, self.parts.store, self.parts.knobs())
-        if why is not None:
-            _log.warning("unfair decline", job=self.live.uuid, peer=self.miner.hotkey, why=why)
-            self.parts.reliability.incident(self.miner.hotkey, now().timestamp())
-        return why is None
+    async def _is_justified(self, event: JobEvent, shown: Sequence[SignedReceipt]) -> bool:
+        offer = self.started.payload if self.started else None
+        decline = BusyDecline(self.live, self.miner.hotkey, offer, event, shown)
+        return await is_justified(self.parts, decline)
 
     def _may_retry(self) -> bool:
         waited_s = (now() - self.live.received_at).total_seconds()
@@ -380,20 +366,3 @@ class Attempt:
         if self.is_over:
             reason = str(getattr(event, "reason", ""))
             self.parts.metrics.attempts.labels(self.record.state.value, reason).inc()
-
-
-def tell(parts: Parts, live: LiveJob, change: records.Change, row: "asyncio.Future[Kept | None]") -> None:
-    """Let the facilitator, or the job's own listener, hear of a change."""
-    if change.job is None:
-        return
-    if live.listener is not None:
-        live.listener(change.job.history[-1])
-    outbox = parts.outboxes.get(live.source)
-    if outbox is not None:
-        outbox.post(change.update_json, live.uuid, row)
-
-
-def observed(row: "asyncio.Future[Kept | None] | asyncio.Future[None]") -> None:
-    """Log the failure of a write that nobody waits for."""
-    if not row.cancelled() and (error := row.exception()) is not None:
-        _log.error("a write behind failed; the next report repairs it", why=str(error))

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Final
 
 from horde_agents.agents.validator import offers, records
-from horde_agents.agents.validator.attempt import Attempt, tell
+from horde_agents.agents.validator.attempt import Attempt
 from horde_agents.agents.validator.finding import Finding
 from horde_agents.agents.validator.miner_session import MinerSession
+from horde_agents.agents.validator.news import tell
 from horde_agents.agents.validator.parts import LiveJob, Parts
 from horde_agents.agents.validator.progress import Progress
 from horde_agents.agents.validator.reactions import Plan, is_busy

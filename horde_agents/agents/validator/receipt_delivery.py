@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from horde_agents.agents.validator.attempt import observed
 from horde_agents.agents.validator.miner_link import LinkLost, MinerBroken, MinerLink
+from horde_agents.agents.validator.news import observed
 from horde_agents.agents.validator.parts import Parts
 from horde_agents.agents.validator.to_miner import ReceiptKey, ToMiner, progress_frame, receipt_frame
 from horde_agents.protocol.extensions import Extension
