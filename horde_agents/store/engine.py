@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from horde_agents.store import in_place
+from horde_agents.store.postgres import UrlRefused, postgres_engine
 from horde_agents.store.writer import Writer, writing
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -101,7 +102,10 @@ def _engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engines(parsed)
     if parsed.get_backend_name() == "postgresql":
-        engine = create_async_engine(parsed.set(drivername="postgresql+asyncpg"), pool_pre_ping=True)
+        try:
+            engine = postgres_engine(parsed)
+        except UrlRefused as refused:
+            raise StoreUnusable(str(refused)) from refused
         return engine, engine
     raise StoreUnusable(
         f"Database URL starts with {parsed.drivername!r}; use sqlite:///path or postgresql://…"
