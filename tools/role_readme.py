@@ -30,6 +30,7 @@ NAMES: Final = (
     "registry",
     "holders",
     "agents",
+    "postgresql",
 )
 BEGIN: Final = "<!-- variables: begin -->\n"
 END: Final = "<!-- variables: end -->"
