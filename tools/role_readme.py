@@ -31,6 +31,7 @@ NAMES: Final = (
     "holders",
     "agents",
     "postgresql",
+    "object_store",
 )
 BEGIN: Final = "<!-- variables: begin -->\n"
 END: Final = "<!-- variables: end -->"
