@@ -1,7 +1,8 @@
 """Runs Ansible's programs of the pinned environment from the checkout, as the tests of provisioning do.
 
-    python -m tools.provision lint            both linters, and the syntax of both inventories
-    python -m tools.provision test [WORD …]   molecule's scenario `horde`: all of it, or what the words say
+    python -m tools.provision lint                       both linters, and the syntax of both inventories
+    python -m tools.provision test                       all of molecule's scenarios, one after another
+    python -m tools.provision test SCENARIO [WORD …]     one of them: all of it, or what the words say
 
 Owns where their environment, their programs and their temporary files are; what is tested is in molecule/.
 """
@@ -19,11 +20,11 @@ from typing import Final
 from horde_agents.testing.wallets import hotkey_file
 from tools.setup.places import ROOT
 from tools.setup.provision import provision_folder
-from tools.setup.servers import CONSUL, FAKE_GPUS, NOMAD, program
+from tools.setup.servers import CONSUL, FAKE_GPUS, NOMAD, VERSITYGW, program
 
 _LINTED: Final = ("site.yml", "requirements.yml", "playbooks", "roles", "inventories", "molecule")
 INVENTORIES: Final = ("local", "example")
-#: whose hotkeys the scenario needs
+#: whose hotkeys the scenario `horde` needs
 _KEYS: Final = ("validator", "miner", "user")
 
 
@@ -32,10 +33,12 @@ def main(words: list[str]) -> int:
     match words:
         case ["lint"]:
             return lint()
-        case ["test", *more]:
-            return molecule(more or ["test"])
+        case ["test"]:
+            return next((status for name in scenarios() if (status := molecule(name, ["test"]))), 0)
+        case ["test", scenario, *more] if scenario in scenarios():
+            return molecule(scenario, more or ["test"])
         case _:
-            print(__doc__, file=sys.stderr)
+            print(__doc__ + f"\nScenarios: {', '.join(scenarios())}", file=sys.stderr)
             return 2
 
 
@@ -52,21 +55,26 @@ def lint() -> int:
     return 0
 
 
-def molecule(words: Sequence[str]) -> int:
-    """Run molecule with the programs that set-up built, and hotkeys that follow from names."""
+def scenarios() -> list[str]:
+    """The names of molecule's scenarios."""
+    return sorted(file.parent.name for file in (ROOT / "molecule").glob("*/molecule.yml"))
+
+
+def molecule(scenario: str, words: Sequence[str]) -> int:
+    """Run molecule with the programs that set-up built, and hotkeys that follow from names; return its status."""
     with tempfile.TemporaryDirectory(prefix="horde-provision-") as place:
         folder = Path(place)
         listed = folder / "programs.json"
         listed.write_text(json.dumps(programs()))
         hotkeys = {name: hotkey_file(folder, name)[1].hotkey for name in _KEYS}
         (folder / "hotkeys.json").write_text(json.dumps(hotkeys))
-        command = ["molecule", *words, "--scenario-name", "horde"]
+        command = ["molecule", *words, "--scenario-name", scenario]
         return run(command, HORDE_PROGRAMS=str(listed), HORDE_KEYS=place)
 
 
 def programs() -> dict[str, dict[str, str]]:
-    """Name → file and SHA-256 of what the scenario installs."""
-    files = {server.name: program(server) for server in (NOMAD, CONSUL, FAKE_GPUS)}
+    """Name → file and SHA-256 of what the scenarios install."""
+    files = {server.name: program(server) for server in (NOMAD, CONSUL, FAKE_GPUS, VERSITYGW)}
     return {name: {"file": str(file), "sha256": _sha256(file)} for name, file in files.items()}
 
 

@@ -17,7 +17,11 @@ _BASE_PACKAGES: Final = (
     *("systemd", "systemd-sysv", "dbus", "procps", "iproute2", "ca-certificates"),
 )
 #: what the roles install, in the image as files
-_ROLE_PACKAGES: Final = ("docker.io", "iptables", "docker-registry")
+_ROLE_PACKAGES: Final = (
+    *("docker.io", "iptables", "docker-registry"),
+    *("postgresql-15", "python3-psycopg2"),
+    *("nftables",),
+)
 _LABEL: Final = "horde.sources"
 
 
@@ -29,17 +33,16 @@ def ensure_node_image() -> None:
     """
     base = _digest(" ".join(_BASE_PACKAGES).encode())
     packages = " ".join(_ROLE_PACKAGES)
-    whole = _digest(
-        base.encode(), packages.encode(), *(file.read_bytes() for file in sorted(_SOURCES.iterdir()))
-    )
+    files = [file.read_bytes() for file in sorted(_SOURCES.iterdir())]
+    whole = _digest(base.encode(), packages.encode(), *files)
     if _label_of(NODE_IMAGE) == whole:
         return
     if _label_of(_BASE_IMAGE) != base:
         with step("test machine's base (about 2 minutes)"):
             make_base(_BASE_IMAGE, _BASE_PACKAGES, f"LABEL {_LABEL}={base}")
     with step("test machine"):
-        words = ["--build-arg", f"PACKAGES={packages}", "--label", f"{_LABEL}={whole}"]
-        run(["docker", "build", "-q", *words, "-t", NODE_IMAGE, _SOURCES], log="images")
+        options = ["--build-arg", f"PACKAGES={packages}", "--label", f"{_LABEL}={whole}"]
+        run(["docker", "build", "-q", *options, "-t", NODE_IMAGE, _SOURCES], log="images")
 
 
 def _digest(*parts: bytes) -> str:
