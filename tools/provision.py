@@ -61,7 +61,7 @@ def scenarios() -> list[str]:
 
 
 def molecule(scenario: str, words: Sequence[str]) -> int:
-    """Run molecule with the programs that set-up built, and hotkeys that follow from names; return its status."""
+    """Run molecule with the programs that set-up built and hotkeys that follow from names; its status."""
     with tempfile.TemporaryDirectory(prefix="horde-provision-") as place:
         folder = Path(place)
         listed = folder / "programs.json"
