@@ -39,3 +39,9 @@ def test_the_example_s_agents_have_settings_and_variables_that_exist(agent: dict
     assert agent.get("settings", {}).keys() <= _SETTINGS[agent["kind"]].model_fields.keys()
     assert agent.get("variables", {}).keys() <= {row.name for row in variables(agent["kind"])}
     assert agent.get("settings", {}).get("slots", {}).keys() <= CATALOGUE.keys()
+
+
+def test_the_example_s_agents_have_databases() -> None:
+    jobs = {agent.get("name") or f"miner-{agent['uid']}" for agent in agents()}
+    databases = yaml.safe_load(_EXAMPLE.read_text())["postgresql_databases"]
+    assert {job.replace("-", "_") for job in jobs} == set(databases)
