@@ -23,15 +23,16 @@ NAMES: Final = (
     "secrets",
     "pki",
     "base",
+    "firewall",
     "docker",
     "consul",
     "nomad",
     "program",
+    "postgresql",
+    "object_store",
     "registry",
     "holders",
     "agents",
-    "postgresql",
-    "object_store",
 )
 BEGIN: Final = "<!-- variables: begin -->\n"
 END: Final = "<!-- variables: end -->"
