@@ -18,12 +18,15 @@ from tools.setup.places import ROOT
 
 FOLDER: Final = ROOT / "roles"
 PAGE: Final = ROOT / "docs" / "operate" / "provisioning.md"
-#: in the order in which site.yml uses them; ``program`` is used by consul and nomad
+#: in the order in which site.yml uses them; `program` and `repository` are used by others
 NAMES: Final = (
     "secrets",
     "pki",
     "base",
     "firewall",
+    "repository",
+    "nvidia_driver",
+    "nvidia_toolkit",
     "docker",
     "consul",
     "nomad",

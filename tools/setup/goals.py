@@ -22,6 +22,7 @@ _DOCKER = ("ca-certificates", "docker.io", "docker-registry", "busybox-static", 
 _DATABASE = ("postgresql",)
 _BUILDING = ("gcc", "libc6-dev")
 _IMAGES = ("mmdebstrap",)
+_SIGNING = ("gpg", "gpg-agent")
 
 
 #: goal → the Debian packages that it needs
@@ -36,7 +37,7 @@ PACKAGES_OF: dict[str, tuple[str, ...]] = {
     "bench": (*_PYTHON, *_DOCKER, *_BUILDING),
     "cluster": (*_PYTHON, *_DOCKER, *_BUILDING),
     "test": (*_PYTHON, *_DOCKER, *_DATABASE, *_BUILDING, *_IMAGES),
-    "provision": (*_PYTHON, *_DOCKER, *_BUILDING, *_IMAGES),
+    "provision": (*_PYTHON, *_DOCKER, *_BUILDING, *_IMAGES, *_SIGNING),
 }
 
 _SERVICES: tuple[Step, ...] = (ensure_docker, ensure_registry, ensure_job_image)

@@ -31,6 +31,8 @@ PRESENT: dict[str, Callable[[], bool]] = {
     "iproute2": lambda: _on_path("ip"),
     "gcc": lambda: _on_path("gcc"),
     "libc6-dev": lambda: Path("/usr/include/stdlib.h").exists(),
+    "gpg": lambda: _on_path("gpg"),
+    "gpg-agent": lambda: _on_path("gpg-agent"),
     "mmdebstrap": lambda: _on_path("mmdebstrap"),
     "postgresql": lambda: any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
 }
