@@ -30,4 +30,4 @@ def test_a_word_that_is_no_scenario_is_refused_with_those_that_are(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["test", "hord"]) == 2
-    assert "Scenarios: firewall, horde" in capsys.readouterr().err
+    assert f"Scenarios: {', '.join(scenarios())}" in capsys.readouterr().err
