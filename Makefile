@@ -29,10 +29,10 @@ test: ## all tests; some of them: make test TESTS=tests/unit
 	@$(SETUP) test
 	@$(BIN)/pytest $(TESTS)
 
-provision-test: ## Ansible's roles on real machines of systemd in containers, and their linters
+provision-test: ## Ansible's roles on real machines of systemd in containers; one scenario: SCENARIO=horde
 	@$(SETUP) provision
 	@$(BIN)/python -m tools.provision lint
-	@$(BIN)/python -m tools.provision test
+	@$(BIN)/python -m tools.provision test $(SCENARIO)
 
 check: ## ruff, mypy strict, import-linter, Nomad's job specs
 	@$(SETUP) check
