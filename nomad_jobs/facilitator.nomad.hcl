@@ -216,7 +216,7 @@ job "facilitator" {
     health_check      = "checks"
     min_healthy_time  = "10s"
     healthy_deadline  = "3m"
-    progress_deadline = "15m"
+    progress_deadline = "0" # fail, and go back, with the first allocation that is unhealthy, not after more of them
     auto_revert       = true
   }
 

@@ -93,3 +93,11 @@ def test_agents_run_from_their_image_and_find_each_other(
     for job in ("facilitator-9", "miner-9", "validator-9"):
         assert '"level": "error"' not in gpu_node.log(job, job.partition("-")[0])
         gpu_node.call("DELETE", f"job/{job}")
+
+
+@pytest.mark.parametrize("agent", ["facilitator", "validator", "miner"])
+def test_an_update_that_is_not_healthy_is_taken_back_at_once(agent: str) -> None:
+    """Else Nomad starts it again and again for the whole deadline, and nobody is served meanwhile."""
+    image = f"registry.example/horde/agents@sha256:{'0' * 64}"
+    update = parsed(agent, {"image": image} | ({"uid": 7} if agent == "miner" else {}))["Update"]
+    assert (update["AutoRevert"], update["ProgressDeadline"]) == (True, 0)
