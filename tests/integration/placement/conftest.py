@@ -257,5 +257,23 @@ class Breaking:
         return done
 
 
+class LateReader:
+    """A store whose changes one miner learns of late: answers to its blocking queries are held back."""
+
+    def __init__(self, store: Coordination) -> None:
+        self._store = store
+        self.on_time = asyncio.Event()
+        self.on_time.set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def changed(self, prefix: str, index: int, wait_s: float) -> Any:
+        await self.on_time.wait()
+        snapshot = await self._store.changed(prefix, index, wait_s)
+        await self.on_time.wait()
+        return snapshot
+
+
 async def _true(value: bool) -> bool:
     return value

@@ -12,6 +12,7 @@ from tests.fixtures.waiting import eventually
 from tests.integration.placement.conftest import (
     CYCLE_BLOCKS,
     Breaking,
+    LateReader,
     Seat,
     Shared,
     seat,
@@ -255,6 +256,27 @@ async def test_dance_whose_choreographer_lost_its_lock_is_finished_by_the_next(s
             assert breaking.refused
             danced = [slot for slot in (await shared.slots()).values() if slot.moved_cycle == 5]
             assert len(danced) == 75
+
+
+async def test_new_choreographer_looks_at_what_the_last_one_has_moved(shared: Shared) -> None:
+    late = LateReader(shared.new_store())
+    own = cast("Coordination", cast("Any", late))
+    last = await shared.store.open_session("the last choreographer", 60, ephemeral=True)
+    assert await shared.store.acquire(shared.keys.role(CHOREOGRAPHER), "A", last)
+    other = await shared.store.open_session("miner A", 60, ephemeral=True)
+    member = as_json(Member("A", 1, f"127.0.0.1:1/{1:064}"))
+    assert await shared.store.acquire(shared.keys.member("A"), member, other)
+    async with seat(shared, "B", 2, own, owner_gone_s=30) as b:
+        of_a, of_b = slots(40, "A"), slots(40, "B", start=40)
+        await shared.add([*(replace(slot, uid=1) for slot in of_a), *(replace(slot, uid=2) for slot in of_b)])
+        await eventually(lambda: _sees(b, 80))
+        late.on_time.clear()
+        for number in range(40):
+            await shared.change(f"node:cpu-{number}", owner="B", uid=2, epoch=2, moved_cycle=5)
+        await shared.store.close_session(last)
+        await turned(shared, 5, b)
+        assert await shared.history() == []
+        late.on_time.set()
 
 
 async def _sees(one: Seat, count: int) -> bool:

@@ -70,13 +70,22 @@ class Choreographer:
     _ahead: int | None = None
 
     async def work(self, fence: Held) -> None:
-        """Look after every change, and from time to time; one that fails is tried again."""
+        """Look after every change, and from time to time; one that fails is tried again.
+
+        The first look, and one after a failure, is at a picture read for it: who had the role before, or a
+        write of which no answer came, may have moved slots that would otherwise be moved once more.
+        """
+        is_known = False
         with self.view.changes() as changed:
             while True:
                 try:
+                    if not is_known:
+                        await self.view.refresh()
+                        is_known = True
                     await self._look(fence)
                 except (CoordinationAway, CoordinationDenied) as error:
                     _log.warning("no moves now", why=str(error))
+                    is_known = False
                     await asyncio.sleep(_LOOK_S)
                 await next_change(changed, _LOOK_S)
 

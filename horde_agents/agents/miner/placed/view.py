@@ -117,6 +117,8 @@ class PlacementView:
                 index = self.state.index
                 snapshot = await self.coordination.changed(self.keys.prefix, index, _WAIT_S)
                 self.read_at_s = monotonic_s()
+                if self.state.index != index:
+                    continue  # a refresh came in between, and this answer may be older than it
                 if snapshot.index != index:
                     self._take(snapshot)
                     await asyncio.sleep(_GATHER_S)
