@@ -15,7 +15,7 @@ from horde_agents.agents.facilitator.validator_door import PATH as VALIDATORS_PA
 from horde_agents.protocol.rest_api import Refused
 from horde_agents.runtime.clock import monotonic_s
 from horde_agents.runtime.logs import get_logger
-from horde_agents.runtime.networks import network_of
+from horde_agents.runtime.networks import network_of, plain_address
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -82,7 +82,7 @@ def refusals(parts: FacilitatorParts, patience: Patience, logins: Logins) -> Mid
 def _network(request: web.Request, parts: FacilitatorParts) -> str:
     """Where a request comes from; behind one of the operator's proxies, where the proxy says it does."""
     address = request.remote or "unknown"
-    if address in parts.settings.trusted_proxies:
+    if plain_address(address) in map(plain_address, parts.settings.trusted_proxies):
         said = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()[:64]
         address = said or address
     return network_of(address)

@@ -176,7 +176,7 @@ async def test_one_users_refusals_make_nobody_else_wait(tmp_path: Path) -> None:
 
 
 async def test_a_proxys_users_are_told_apart_and_nobody_elses_word_counts(tmp_path: Path) -> None:
-    for proxies, verdict in ((["127.0.0.1"], 200), ([], 429)):
+    for proxies, verdict in ((["127.0.0.1"], 200), (["::ffff:127.0.0.1"], 200), ([], 429)):
         async with serving(tmp_path, refusals_per_minute=3, trusted_proxies=proxies) as facilitator:
             for _ in range(3):
                 await facilitator.send("GET", "/nothing", None, {"X-Forwarded-For": "1.2.3.4, 5.6.7.8"})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from horde_agents.runtime.networks import network_of
+from horde_agents.runtime.networks import network_of, plain_address
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,16 @@ from horde_agents.runtime.networks import network_of
 )
 def test_an_address_stands_for_what_one_customer_has(address: str, network: str) -> None:
     assert network_of(address) == network
+
+
+@pytest.mark.parametrize(
+    ("address", "plain"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:DB8:1:2::0:6", "2001:db8:1:2::6"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_an_address_has_one_writing(address: str, plain: str) -> None:
+    assert plain_address(address) == plain
