@@ -36,6 +36,7 @@ NAMES: Final = (
     "registry",
     "holders",
     "agents",
+    "rotation",
 )
 BEGIN: Final = "<!-- variables: begin -->\n"
 END: Final = "<!-- variables: end -->"

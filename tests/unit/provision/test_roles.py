@@ -64,15 +64,15 @@ def _is_code(file: Path) -> bool:
 
 
 def _leaves(tasks: list[dict[str, object]]) -> list[dict[str, object]]:
-    """Tasks that are no blocks; what a block's module_defaults give to each counts as its own."""
+    """Tasks that are no blocks; what a block gives to each, as module_defaults and no_log, counts as its own."""
     found: list[dict[str, object]] = []
     for task in tasks:
         block = task.get("block")
         if not isinstance(block, list):
             found.append(task)
             continue
-        given = task.get("module_defaults", {})
-        found += [leaf | {"given": _given(leaf, given)} for leaf in _leaves(block)]
+        given, quiet = task.get("module_defaults", {}), {"no_log": task.get("no_log", False)}
+        found += [quiet | leaf | {"given": _given(leaf, given)} for leaf in _leaves(block)]
     return found
 
 

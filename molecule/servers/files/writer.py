@@ -1,0 +1,56 @@
+"""Writes numbers to Consul through the machine's own agent, until it is stopped; notes the last that was confirmed.
+
+    python3 writer.py NAME [--once]
+
+Owns what a client of the cluster sees while servers are lost and secrets change: ``writer.json`` beside it has the last number
+confirmed and the longest time in seconds without one.
+"""
+
+import json
+import ssl
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+PLACE = Path(__file__).parent
+TLS = Path("/etc/consul.d/tls")
+
+
+def write(name: str, number: int) -> bool:
+    """Whether Consul confirmed it; certificates are read each time, as they change."""
+    try:
+        context = ssl.create_default_context(cafile=str(TLS / "ca.pem"))
+        context.load_cert_chain(TLS / "cert.pem", TLS / "key.pem")
+        request = urllib.request.Request(
+            f"https://127.0.0.1:8501/v1/kv/writer/{name}",
+            data=str(number).encode(),
+            method="PUT",
+            headers={"X-Consul-Token": (PLACE / "writer.token").read_text()},
+        )
+        with urllib.request.urlopen(request, context=context, timeout=5) as answer:
+            return bool(answer.read().strip() == b"true")
+    except (OSError, ValueError):  # OSError has ssl's and urllib's errors
+        return False
+
+
+def main(name: str) -> None:
+    """Write for ever, on from what was noted before the machine was lost."""
+    noted = PLACE / "writer.json"
+    before = json.loads(noted.read_text()) if noted.exists() else {"number": 0, "longest_s": 0.0}
+    number, longest_s, confirmed_at_s = before["number"], before["longest_s"], time.monotonic()
+    while True:
+        if write(name, number + 1):
+            number += 1
+            longest_s = max(longest_s, time.monotonic() - confirmed_at_s)
+            confirmed_at_s = time.monotonic()
+            half = PLACE / "writer.half"
+            half.write_text(json.dumps({"number": number, "longest_s": round(longest_s, 1)}))
+            half.replace(noted)
+        time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    if "--once" in sys.argv:
+        sys.exit(0 if write(sys.argv[1], 1) else 1)
+    main(sys.argv[1])
