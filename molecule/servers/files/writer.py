@@ -17,11 +17,19 @@ PLACE = Path(__file__).parent
 TLS = Path("/etc/consul.d/tls")
 
 
-def write(name: str, number: int) -> bool:
-    """Whether Consul confirmed it; certificates are read each time, as they change."""
+def fresh_context(last: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    """With the certificates of now; the last one while key and certificate do not fit, as one of them comes after the other."""
     try:
         context = ssl.create_default_context(cafile=str(TLS / "ca.pem"))
         context.load_cert_chain(TLS / "cert.pem", TLS / "key.pem")
+    except OSError:  # ssl's errors are among them
+        return last
+    return context
+
+
+def write(name: str, number: int, context: ssl.SSLContext | None) -> bool:
+    """Whether Consul confirmed it."""
+    try:
         request = urllib.request.Request(
             f"https://127.0.0.1:8501/v1/kv/writer/{name}",
             data=str(number).encode(),
@@ -30,7 +38,7 @@ def write(name: str, number: int) -> bool:
         )
         with urllib.request.urlopen(request, context=context, timeout=5) as answer:
             return bool(answer.read().strip() == b"true")
-    except (OSError, ValueError):  # OSError has ssl's and urllib's errors
+    except (OSError, ValueError):
         return False
 
 
@@ -39,8 +47,10 @@ def main(name: str) -> None:
     noted = PLACE / "writer.json"
     before = json.loads(noted.read_text()) if noted.exists() else {"number": 0, "longest_s": 0.0}
     number, longest_s, confirmed_at_s = before["number"], before["longest_s"], time.monotonic()
+    context = None
     while True:
-        if write(name, number + 1):
+        context = fresh_context(context)
+        if write(name, number + 1, context):
             number += 1
             longest_s = max(longest_s, time.monotonic() - confirmed_at_s)
             confirmed_at_s = time.monotonic()
@@ -52,5 +62,5 @@ def main(name: str) -> None:
 
 if __name__ == "__main__":
     if "--once" in sys.argv:
-        sys.exit(0 if write(sys.argv[1], 1) else 1)
+        sys.exit(0 if write(sys.argv[1], 1, fresh_context(None)) else 1)
     main(sys.argv[1])
