@@ -2,20 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from horde_agents.cli.checks.agents import agent_finding, hotkey_finding, miner_finding
-from horde_agents.cli.checks.configured import of_miner, of_validator
+from horde_agents.cli.checks.configured import of_facilitator, of_miner, of_validator
 from horde_agents.cli.checks.finding import Finding
 from horde_agents.cli.checks.machine import machine_findings
-from horde_agents.cli.checks.versions import local_findings
+from horde_agents.cli.checks.waivers import Waivers, profiles
 
 _WAIVE: Final = "Name of a check that need not be fine here, such as runc or clock; may be repeated."
+_MACHINE: Final = "Look at this machine, too; inside an agent's container there is nothing to see of it."
 
 
 def doctor(
@@ -25,6 +26,9 @@ def doctor(
     validator_config: Annotated[
         Path | None, typer.Option(help="A validator's settings file: check what it needs.")
     ] = None,
+    facilitator_config: Annotated[
+        Path | None, typer.Option(help="A facilitator's settings file: check what it needs.")
+    ] = None,
     hotkey_file: Annotated[
         Path | None, typer.Option("--hotkey-file", "-k", help="Check this hotkey file too.")
     ] = None,
@@ -32,15 +36,23 @@ def doctor(
         list[str] | None, typer.Option(help="host:port of an agent's operator listener; may be repeated.")
     ] = None,
     miner: Annotated[list[str] | None, typer.Option(help="host:port of a miner's public listener.")] = None,
+    machine: Annotated[bool, typer.Option(help=_MACHINE)] = True,
+    gpu_image: Annotated[
+        str, typer.Option(help="An image that is here: a container of it has to get all GPUs.")
+    ] = "",
     waive: Annotated[list[str] | None, typer.Option(envvar="HORDE_DOCTOR_WAIVE", help=_WAIVE)] = None,
+    profile: Annotated[str, typer.Option(help="Waive what this profile names: test.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check this machine and, if named, agents and a cluster; exit code 1 when something is wrong."""
-
-    named = _Named(config, validator_config, hotkey_file, tuple(operator or ()), tuple(miner or ()))
+    if profile not in ("", *profiles()):
+        raise typer.BadParameter(f"there is no profile {profile!r}; there are: {', '.join(profiles())}")
+    configs = _Configs(config, validator_config, facilitator_config)
+    named = _Named(configs, hotkey_file, tuple(operator or ()), tuple(miner or ()), machine, gpu_image)
+    waivers = Waivers(waive or (), profile)
 
     async def look() -> list[Finding]:
-        return [waived(finding, waive or ()) async for finding in _all_of_it(named)]
+        return [waivers.applied(finding) async for finding in _all_of_it(named)]
 
     findings = asyncio.run(look())
     if as_json:
@@ -52,39 +64,52 @@ def doctor(
 
 
 @dataclass(frozen=True, slots=True)
-class _Named:
-    """What the command line names besides the machine."""
+class _Configs:
+    """Agents' settings files."""
 
-    miner_config: Path | None
-    validator_config: Path | None
+    miner: Path | None
+    validator: Path | None
+    facilitator: Path | None
+
+    @property
+    def run_no_container(self) -> bool:
+        """Whether an agent is named, and none that has executors."""
+        return self.miner is None and not (self.validator is None and self.facilitator is None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What the command line names."""
+
+    configs: _Configs
     hotkey_file: Path | None
     operators: tuple[str, ...]
     miners: tuple[str, ...]
+    machine: bool
+    gpu_image: str
 
 
 async def _all_of_it(named: _Named) -> AsyncIterator[Finding]:
-    runs_containers = named.validator_config is None or named.miner_config is not None
-    for finding in [*await machine_findings(runs_containers=runs_containers), *local_findings()]:
-        yield finding
+    configs = named.configs
+    if named.machine:
+        runs_containers = not configs.run_no_container
+        for finding in machine_findings(runs_containers=runs_containers, gpu_image=named.gpu_image):
+            yield finding
     if named.hotkey_file is not None:
         yield hotkey_finding(named.hotkey_file)[0]
     for address in named.operators:
         yield await agent_finding(address)
     for address in named.miners:
         yield await miner_finding(address)
-    if named.miner_config is not None:
-        async for finding in of_miner(named.miner_config):
-            yield finding
-    if named.validator_config is not None:
-        async for finding in of_validator(named.validator_config):
-            yield finding
-
-
-def waived(finding: Finding, names: Sequence[str]) -> Finding:
-    """The finding; one that is wrong and whose check is among ``names`` becomes a note that says so."""
-    if finding.fine or finding.check not in names:
-        return finding
-    return replace(finding, fine=True, note=True, says=f"waived: {finding.says}")
+    asked = [
+        (configs.miner, of_miner),
+        (configs.validator, of_validator),
+        (configs.facilitator, of_facilitator),
+    ]
+    for config, of_agent in asked:
+        if config is not None:
+            async for finding in of_agent(config):
+                yield finding
 
 
 def _mark(finding: Finding) -> str:

@@ -1,5 +1,6 @@
 """Agents as they can be asked: their operators' listeners, miners' public ones, hotkey files."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Final
 import aiohttp
 
 from horde_agents.cli.checks.finding import Finding, fine, wrong
+from horde_agents.cli.checks.reach import reach_finding
 from horde_agents.protocol.signing import KeypairSigner, WalletUnreadable
 
 _ANSWER_S: Final = 3.0
@@ -37,13 +39,7 @@ async def agent_finding(address: str) -> Finding:
 
 async def miner_finding(address: str) -> Finding:
     """Whether a miner's public listener is reachable from here, also as the original's check does it."""
-    for path in ("/", "/admin/login/"):
-        status, text = await _get(f"http://{address}{path}")
-        if status != 200:
-            said = f"{path} answers {status}" if status else f"{path}: {text}"
-            return wrong(f"miner {address}", f"{said}; open the port in the firewall and check the axon")
-    _, version = await _get(f"http://{address}/version")
-    return fine(f"miner {address}", f"reachable, {version}")
+    return await asyncio.to_thread(reach_finding, address)
 
 
 async def executor_findings(operator: str) -> AsyncIterator[Finding]:

@@ -50,6 +50,17 @@ async def validator_findings(where: Registration) -> AsyncIterator[Finding]:
             yield wrong("stake", f"{why}; add stake, the chain decides anew at each epoch")
 
 
+async def chain_finding(url: str, netuid: int) -> Finding:
+    """Whether the chain answers; nobody's key is needed to read it."""
+    chain = BittensorChain(url, netuid, KeypairSigner.from_uri("//horde-doctor-reads"))
+    try:
+        return fine("chain", f"{url} answers at block {await chain.head()}")
+    except ChainFault as error:
+        return wrong("chain", str(error))
+    finally:
+        await chain.close()
+
+
 async def _registered(where: Registration) -> AsyncIterator[tuple[Finding, Neuron | None]]:
     chain = BittensorChain(where.url, where.netuid, where.signer)
     try:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeVar
 
+from horde_agents.agents.facilitator.settings import FacilitatorSettings
 from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.agents.validator.settings import ValidatorSettings
 from horde_agents.cli.checks.agents import (
@@ -19,7 +20,7 @@ from horde_agents.cli.checks.objects import object_findings
 from horde_agents.jobs.classes import ClassesWrong, add_classes
 from horde_agents.runtime.settings import SettingsWrong, load_settings
 
-_Settings = TypeVar("_Settings", MinerSettings, ValidatorSettings)
+_Settings = TypeVar("_Settings", FacilitatorSettings, MinerSettings, ValidatorSettings)
 
 # chain and cluster are imported where they are needed: most checks do without, and they take a second
 
@@ -71,6 +72,22 @@ async def of_validator(config: Path) -> AsyncIterator[Finding]:
         yield await agent_finding(f"{settings.operator_host}:{settings.operator_port}")
     async for finding in object_findings(settings):
         yield finding
+
+
+async def of_facilitator(config: Path) -> AsyncIterator[Finding]:
+    """A facilitator's settings, what they name, the chain that it reads, the facilitator."""
+    settings = _loaded(FacilitatorSettings, "facilitator", config)
+    if isinstance(settings, Finding):
+        yield settings
+        return
+    for finding in [await database_finding(settings.database_url), *file_findings(settings)]:
+        yield finding
+    if settings.chain_url:
+        from horde_agents.cli.checks.chain import chain_finding
+
+        yield await chain_finding(settings.chain_url, settings.netuid)
+    if settings.operator_port:
+        yield await agent_finding(f"{settings.operator_host}:{settings.operator_port}")
 
 
 def _loaded(kind: type[_Settings], agent: str, config: Path) -> _Settings | Finding:

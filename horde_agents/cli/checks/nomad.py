@@ -78,6 +78,7 @@ async def _cluster(asked: _Asked, state: HordeState) -> AsyncIterator[Finding]:
         yield finding
     nodes = await asked.nomad.nodes(settings.nomad_node_pool)
     found = [*node_findings(settings.nomad_node_pool, nodes), *_drivers(rows), *_secrets(settings, rows)]
+    found += plugin_findings(nodes, settings.slots)
     for name in settings.slots:
         found += [class_finding(name, nodes), *await _job_findings(asked, name)]
     for finding in found:
@@ -109,6 +110,21 @@ def node_findings(pool: str, nodes: Sequence[GpuNode]) -> Iterator[Finding]:
             )
         else:
             yield fine(check, f"ready with {devices}")
+
+
+def plugin_findings(nodes: Sequence[GpuNode], slots: Iterable[str]) -> Iterator[Finding]:
+    """Whether each ready node's device plugin offers GPUs, where all classes wanted need some."""
+    rows = [CATALOGUE.get(name) for name in slots]
+    ready = [node for node in nodes if node.status == "ready"]
+    if not ready or not rows or not all(row is not None and row.gpus for row in rows):
+        return
+    silent = sorted(node.name for node in ready if not node.devices)
+    if silent:
+        remedy = "on it, see: nvidia-smi, journalctl -u nomad; its plugin is nomad_device_plugin_file"
+        yield wrong("device plugin", f"it offers no GPU on {', '.join(silent)}; {remedy}")
+    else:
+        count = sum(len(node.devices) for node in ready)
+        yield fine("device plugin", f"it offers {count} on {len(ready)} nodes")
 
 
 def class_finding(name: str, nodes: Sequence[GpuNode]) -> Finding:

@@ -1,5 +1,6 @@
 """Programs here and servers of the cluster, against the lowest versions that are fit (``floors.toml``)."""
 
+import datetime
 import re
 import subprocess
 import tomllib
@@ -24,6 +25,8 @@ class Floor:
     ask: tuple[str, ...]
     because: str
     remedy: str
+    source: str
+    as_of: datetime.date
 
 
 @cache

@@ -19,7 +19,7 @@ from horde_agents.testing.wallets import hotkey_file
 from tools.setup.servers import CONSUL, FAKE_GPUS, NOMAD, program
 
 #: What a machine of tests need not have.
-WAIVED = ("--waive", "clock", "--waive", "runc", "--waive", "nomad")
+WAIVED = ("--profile", "test")
 
 
 @dataclass

@@ -11,11 +11,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import BaseModel
 
+from horde_agents.cli.checks.certificates import first_end, machine_certificate_findings
 from horde_agents.cli.checks.files import file_findings
 from horde_agents.cli.checks.finding import fine, wrong
-from horde_agents.cli.checks.machine import clock_finding, kernel_clock
+from horde_agents.cli.checks.machine import clock_finding, disk_findings, docker_finding, kernel_clock
 from horde_agents.cli.checks.versions import floors, local_findings, numbers
-from horde_agents.cli.doctor import waived
+from horde_agents.cli.checks.waivers import Waivers, profiles
 from horde_agents.runtime.clock import now
 
 UNSYNC = 0x40
@@ -63,11 +64,26 @@ def test_a_program_below_its_floor_is_named_with_reason_and_remedy(
     assert "nvidia-driver" not in found  # there is none here
 
 
+def test_a_floor_says_who_says_so_and_when_that_was_read() -> None:
+    assert floors()
+    for floor in floors().values():
+        assert floor.source
+        assert floor.as_of.year >= 2026
+
+
 def test_what_is_waived_becomes_a_note_that_says_so() -> None:
     old = wrong("runc", "too old")
-    assert waived(old, ["clock"]) is old
-    assert (waived(old, ["runc"]).fine, waived(old, ["runc"]).says) == (True, "waived: too old")
-    assert waived(fine("runc", "1.3.3"), ["runc"]).says == "1.3.3"
+    assert Waivers(["clock"]).applied(old) is old
+    waived = Waivers(["runc"]).applied(old)
+    assert (waived.fine, waived.note, waived.says) == (True, True, "waived: too old")
+    assert Waivers(["runc"]).applied(fine("runc", "1.3.3")).says == "1.3.3"
+
+
+def test_the_test_profile_waives_what_it_names_and_nothing_else() -> None:
+    waivers = Waivers(profile="test")
+    assert set(profiles()["test"]) == {"clock", "runc", "nomad"}
+    assert waivers.applied(wrong("runc", "too old")).says == "waived by profile test: too old"
+    assert not waivers.applied(wrong("kernel", "too old")).fine
 
 
 class Settings(BaseModel):
@@ -131,3 +147,39 @@ def test_a_secret_that_is_not_there_is_named(tmp_path: Path) -> None:
     (found,) = file_findings(Settings(nomad_token_file=tmp_path / "none"))
     assert (found.check, found.fine) == ("secret nomad_token", False)
     assert "correct it (setting 'nomad_token_file')" in found.says
+
+
+def test_a_time_of_four_digits_of_a_year_is_read(tmp_path: Path) -> None:
+    file = certificate(tmp_path, 365 * 60)
+    assert first_end(file.read_text()).year == (now() + timedelta(days=365 * 60, hours=1)).year
+
+
+def test_a_machine_s_folders_tell_which_certificate_ends_first(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    for folder, days in ((good, (100, 40)), (bad, (300, 3))):
+        folder.mkdir()
+        for each in days:
+            certificate(folder, each)
+        (folder / "key.pem").write_text("-----BEGIN EC PRIVATE KEY-----\n")
+    found = list(machine_certificate_findings(now(), [good, bad, tmp_path / "none"]))
+    assert [(finding.check, finding.fine) for finding in found] == [
+        (f"certificates {good}", True),
+        (f"certificates {bad}", False),
+    ]
+    assert found[0].says.startswith("2 hold until")
+    assert "3.pem expires on" in found[1].says
+    assert "run site.yml" in found[1].says
+
+
+def test_one_file_system_is_told_once(tmp_path: Path) -> None:
+    (found,) = disk_findings([tmp_path, tmp_path.parent])
+    assert "GiB free at" in found.says
+
+
+def test_docker_that_does_not_answer_is_named_with_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    said = docker_finding().says
+    assert f"no daemon answers at unix://{tmp_path}/none.sock" in said
+    assert said.endswith("Start it: systemctl start docker")

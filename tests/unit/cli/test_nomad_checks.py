@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from horde_agents.cli.checks.nomad import class_finding, node_findings
+from horde_agents.cli.checks.nomad import class_finding, node_findings, plugin_findings
 from horde_agents.cli.checks.versions import cluster_finding
 from horde_agents.clients.nomad_rows import GpuDevice, GpuNode
 
@@ -76,3 +76,19 @@ def test_fit_versions_are_shown_once() -> None:
     assert finding is not None
     assert (finding.fine, finding.says) == (True, "2.0.5, 2.1.0+ent")
     assert cluster_finding("nomad", []) is None
+
+
+def test_a_device_plugin_that_offers_nothing_is_named_with_its_node() -> None:
+    bare = replace(NODE, node_id="2", name="gpu2", devices=())
+    (finding,) = plugin_findings([NODE, bare], ["always_on.gpu.a6000"])
+    assert not finding.fine
+    assert finding.says.startswith("it offers no GPU on gpu2; on it, see: nvidia-smi")
+    assert [each.says for each in plugin_findings([NODE], ["always_on.gpu.a6000"])] == [
+        "it offers 2 on 1 nodes"
+    ]
+
+
+def test_nodes_for_processors_need_no_device_plugin() -> None:
+    bare = replace(NODE, devices=())
+    assert list(plugin_findings([bare], ["always_on.gpu.a6000", "always_on.test"])) == []
+    assert list(plugin_findings([bare], [])) == []
