@@ -33,6 +33,7 @@ NAMES: Final = (
     "program",
     "postgresql",
     "object_store",
+    "backups",
     "registry",
     "holders",
     "agents",

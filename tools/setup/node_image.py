@@ -21,6 +21,7 @@ _ROLE_PACKAGES: Final = (
     *("docker.io", "iptables", "docker-registry"),
     *("postgresql-15", "python3-psycopg2"),
     *("nftables",),
+    *("restic",),
 )
 _LABEL: Final = "horde.sources"
 
