@@ -38,6 +38,7 @@ NAMES: Final = (
     "holders",
     "agents",
     "rotation",
+    "ingress",
 )
 BEGIN: Final = "<!-- variables: begin -->\n"
 END: Final = "<!-- variables: end -->"

@@ -22,6 +22,7 @@ _ROLE_PACKAGES: Final = (
     *("postgresql-15", "python3-psycopg2"),
     *("nftables",),
     *("restic",),
+    *("haproxy",),
 )
 _LABEL: Final = "horde.sources"
 
