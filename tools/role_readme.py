@@ -39,6 +39,7 @@ NAMES: Final = (
     "agents",
     "rotation",
     "ingress",
+    "monitoring",
 )
 BEGIN: Final = "<!-- variables: begin -->\n"
 END: Final = "<!-- variables: end -->"

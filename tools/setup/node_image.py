@@ -23,6 +23,7 @@ _ROLE_PACKAGES: Final = (
     *("nftables",),
     *("restic",),
     *("haproxy",),
+    *("prometheus", "prometheus-alertmanager", "prometheus-node-exporter"),
 )
 _LABEL: Final = "horde.sources"
 
