@@ -175,11 +175,11 @@ def fetch(repository: Repository, machine: str, wanted: str, folder: Path) -> di
         repository.of(machine).restic("restore", "--quiet", "--target", str(arriving), chosen[-1]["id"])
         for file in [file for file in arriving.rglob("*") if file.is_file()]:
             file.rename(folder / file.name)
-    manifest = json.loads((folder / _MANIFEST).read_text())
-    for files in manifest["parts"].values():
-        for name, checksum in files.items():
-            if _checksum(folder / name) != checksum:
-                raise BackupFailed(f"{name} of the backup {chosen[-1]['short_id']} is not what was dumped")
+        manifest = json.loads((folder / _MANIFEST).read_text())
+        for files in manifest["parts"].values():
+            for name, checksum in files.items():
+                if _checksum(folder / name) != checksum:
+                    raise BackupFailed(f"{name} of the backup {chosen[-1]['short_id']} is not what was dumped")
     return {"id": chosen[-1]["short_id"], **manifest}
 
 
