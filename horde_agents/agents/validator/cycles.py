@@ -94,6 +94,7 @@ async def build_cycles(parts: Parts, polls: Polls, chain: BittensorChain) -> Cyc
         lambda: parts.knobs().commit_reveal,
         settings.weights_scheme,
         settings.weights_poll_s,
+        waits=parts.metrics.weights_waiting.set,
     )
     retention = BatchRetention(
         parts.store,

@@ -24,6 +24,7 @@ class Metrics:
     batch_coverage: Gauge = field(init=False)
     page_fetches: Counter = field(init=False)
     synced_receipts: Counter = field(init=False)
+    weights_waiting: Gauge = field(init=False)
 
     def __post_init__(self) -> None:
         self._count_jobs()
@@ -94,5 +95,10 @@ class Metrics:
             "horde_validator_synced_receipts",
             "Receipts read from peers' pages: believed, or why not.",
             ["outcome"],
+            registry=self.registry,
+        )
+        self.weights_waiting = Gauge(
+            "horde_validator_weights_waiting_seconds",
+            "Seconds since weights were stored that the chain does not have yet; 0 when it has all.",
             registry=self.registry,
         )

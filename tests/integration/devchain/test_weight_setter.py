@@ -194,6 +194,23 @@ async def test_a_validator_without_a_permit_waits_with_the_remedy_and_sends_noth
     await _until(store, _is(WeightState.CONFIRMED))
 
 
+async def test_how_long_weights_have_waited_is_told_until_the_chain_has_them(scene: Scene) -> None:
+    store = await scene.store()
+    told: list[float] = []
+    setter = scene.setter(store, WeightMode.TIMELOCKED, "miner")
+    setter.waits = told.append
+    await setter.put(_result(5))
+    await _until(store, lambda setting: setting.why)
+    assert max(told) > 0
+    scene.register("miner", 100)
+    await _until(store, _is(WeightState.CONFIRMED))
+
+    async def nothing_waits() -> bool:
+        return told[-1] == 0
+
+    await eventually(nothing_waits, 45.0)
+
+
 async def test_an_unregistered_validator_waits_with_the_remedy(scene: Scene) -> None:
     store = await scene.store()
     await scene.setter(store, WeightMode.TIMELOCKED, "stranger").put(_result(5))

@@ -35,6 +35,8 @@ class WeightSetter:
     scheme: WeightMode
     pause_s: float
     trouble: str = ""
+    #: told for how many seconds the oldest weights have waited for the chain
+    waits: Callable[[float], None] = lambda _seconds: None
 
     async def put(self, result: Result) -> None:
         """Store a cycle's weights; they go out from there, once, and are never computed again."""
@@ -66,6 +68,7 @@ class WeightSetter:
         async with self.store.reading() as connection:
             waiting = await weight_settings.unfinished(connection)
             newest = await weight_settings.newest(connection, 1)
+        self.waits((now() - waiting[0].stored_at).total_seconds() if waiting else 0.0)
         for setting in waiting:
             await self._step(setting, newest[0].cycle)
 
