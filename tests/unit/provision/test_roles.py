@@ -59,6 +59,19 @@ def test_no_task_that_has_a_secret_can_be_logged(file: Path) -> None:
     assert tellers == []
 
 
+def test_rotation_knows_all_authorities() -> None:
+    made, replaced = (
+        yaml.safe_load((FOLDER / role / "vars/main.yml").read_text()) for role in ("pki", "rotation")
+    )
+    assert sorted(replaced["_rotation_authorities"]) == sorted(made["_pki_names"])
+
+
+def test_rotation_does_what_its_spec_names() -> None:
+    spec = yaml.safe_load((FOLDER / "rotation/meta/argument_specs.yml").read_text())["argument_specs"]
+    for choice in spec["main"]["options"]["rotation_of"]["choices"]:
+        assert (FOLDER / "rotation/tasks" / f"{choice}.yml").exists()
+
+
 def _is_code(file: Path) -> bool:
     return file.parent.name in {"tasks", "templates", "vars", "handlers"}
 
