@@ -43,10 +43,26 @@ variable "node_pool" {
   }
 }
 
+variable "machines" {
+  type        = list(string)
+  description = "Names of the machines, as Nomad has them, on which it may run; empty for all of the node pool."
+  default     = []
+  validation {
+    condition     = length([for name in var.machines : name if name == "" || replace(name, ",", "") != name]) == 0
+    error_message = "A machine's name is not empty and has no comma."
+  }
+}
+
 variable "oldest_nomad" {
   type        = string
   description = "Oldest Nomad client that may run it; 2.0.4 closes CVE-2026-14891 and CVE-2026-14896."
   default     = "1.11.3"
+}
+
+variable "kept_by" {
+  type        = string
+  description = "Who keeps this job and may stop it; Ansible's role agents writes its own name. Empty for nobody."
+  default     = ""
 }
 
 variable "priority" {
@@ -193,6 +209,7 @@ job "facilitator" {
 
   meta {
     agent   = "facilitator"
+    kept_by = var.kept_by
     version = var.version
   }
 
@@ -209,6 +226,15 @@ job "facilitator" {
     attribute = "${attr.nomad.version}"
     operator  = "semver"
     value     = ">= ${var.oldest_nomad}"
+  }
+
+  dynamic "constraint" {
+    for_each = length(var.machines) == 0 ? [] : [join(",", var.machines)]
+    content {
+      attribute = "${node.unique.name}"
+      operator  = "set_contains_any"
+      value     = constraint.value
+    }
   }
 
   update {
