@@ -269,6 +269,13 @@ job "facilitator" {
       reconcile            = "best_score"
     }
 
+    # SQLite lies there where there is no PostgreSQL: an update must find it again
+    ephemeral_disk {
+      size    = 500
+      sticky  = true
+      migrate = true
+    }
+
     network {
       mode = "host"
 
