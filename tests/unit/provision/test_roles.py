@@ -77,7 +77,7 @@ def _is_code(file: Path) -> bool:
 
 
 def _leaves(tasks: list[dict[str, object]]) -> list[dict[str, object]]:
-    """Tasks that are no blocks; what a block gives to each, as module_defaults and no_log, counts as its own."""
+    """Tasks that are no blocks; module_defaults and no_log of a block count as each one's own."""
     found: list[dict[str, object]] = []
     for task in tasks:
         block = task.get("block")
