@@ -36,10 +36,16 @@ def templates_of(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_there_is_one_miner_job_per_uid() -> None:
-    job = agent("miner", uid=7, horde="mine", version="1.2.3")
+    job = agent("miner", uid=7, horde="mine", version="1.2.3", kept_by="horde_agents")
     (service,) = group_of(job)["Services"]
     assert job["ID"] == job["Name"] == "miner-7"
-    assert job["Meta"] == {"agent": "miner", "horde": "mine", "uid": "7", "version": "1.2.3"}
+    assert job["Meta"] == {
+        "agent": "miner",
+        "horde": "mine",
+        "kept_by": "horde_agents",
+        "uid": "7",
+        "version": "1.2.3",
+    }
     assert {"horde": "mine", "uid": "7", "version": "1.2.3"}.items() <= service["Meta"].items()
 
 
@@ -252,3 +258,19 @@ def test_wrong_variable_is_refused_in_a_sentence(name: str, wrong: dict[str, Any
 def test_wrong_variable_of_one_agent_is_refused(name: str, wrong: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SpecRefused, match=sentence):
         agent(name, **wrong)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_agent_runs_on_the_machines_that_are_named(name: str) -> None:
+    def places(job: dict[str, Any]) -> list[tuple[str, str]]:
+        found = [each for each in job["Constraints"] if "node.unique.name" in each["LTarget"]]
+        return [(each["Operand"], each["RTarget"]) for each in found]
+
+    assert places(agent(name, machines=["m1", "m2"])) == [("set_contains_any", "m1,m2")]
+    assert places(agent(name)) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_machine_s_name_that_would_be_two_is_refused(name: str) -> None:
+    with pytest.raises(SpecRefused, match="no comma"):
+        agent(name, machines=["m1,m2"])
