@@ -121,6 +121,8 @@ def make(config: dict[str, Any]) -> int:
         for repository in _repositories(config):
             try:
                 repository.have()
+                # what a run that was killed has locked; the repository is this machine's alone, and no other run is under way
+                repository.restic("unlock", "--quiet")
                 if manifest["parts"]:
                     repository.restic("backup", "--quiet", "--host", config["machine"], *tags, str(folder))
                 repository.restic("forget", "--quiet", "--prune", "--host", config["machine"], "--tag", _TAG, *keep)
