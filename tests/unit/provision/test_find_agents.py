@@ -1,19 +1,7 @@
 """Which of Consul's services are agents that the collector reads."""
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
 
-_FILE = Path(__file__).parents[3] / "roles" / "monitoring" / "files" / "find_agents.py"
-
-
-def _program() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("find_agents", _FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.fixtures.role_programs import role_program
 
 
 def test_an_agent_is_read_where_its_operators_listen() -> None:
@@ -28,4 +16,6 @@ def test_an_agent_is_read_where_its_operators_listen() -> None:
         "not yet": {"Service": "horde-miner", "Tags": ["horde"], "Meta": {"nomad_job": "miner-18"}},
     }
     labels = {"agent": "miner-17", "service": "horde-miner", "version": "1.2"}
-    assert _program().targets(services) == [{"targets": ["127.0.0.1:21377"], "labels": labels}]
+    assert role_program("monitoring", "find_agents").targets(services) == [
+        {"targets": ["127.0.0.1:21377"], "labels": labels}
+    ]

@@ -1,31 +1,17 @@
 """Which backups count, and what is fetched; restic itself runs in the scenario `backups`."""
 
 import hashlib
-import importlib.util
 import json
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-_FILE = Path(__file__).parents[3] / "roles" / "backups" / "files" / "horde_backup.py"
+from tests.fixtures.role_programs import role_program
 
-
-def _program() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("horde_backup", _FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["horde_backup"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-program = _program()
+program = role_program("backups", "horde_backup")
 CONFIG = {"machine": "db1", "postgresql": {"port": 5432}, "consul": {}, "max_age_h": 13}
 
 
