@@ -1,6 +1,5 @@
 """Which of Consul's services are agents that the collector reads."""
 
-
 from tests.fixtures.role_programs import role_program
 
 
