@@ -15,14 +15,13 @@ from sqlalchemy import URL, Connection, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from horde_agents.store import in_place
+from horde_agents.store import sqlite_driver
 from horde_agents.store.postgres import UrlRefused, postgres_engine
 from horde_agents.store.writer import Writer, writing
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 #: Any number; the same one makes two starting agents take turns at the schema.
 _SCHEMA_LOCK = 7_201_218
-_LOCK_WAIT_S = 10.0
 
 
 class StoreUnusable(Exception):
@@ -118,11 +117,11 @@ def _sqlite_engines(url: URL) -> tuple[AsyncEngine, AsyncEngine]:
     A transaction that reads first and writes later is refused, not queued, when another process
     wrote in between.
     """
-    path = _sqlite_file(url)
+    path = str(_sqlite_file(url))
     driver = url.set(drivername="sqlite+aiosqlite")
-    reader = create_async_engine(driver, connect_args={"isolation_level": None, "timeout": _LOCK_WAIT_S})
+    reader = create_async_engine(driver, async_creator=lambda: sqlite_driver.connect_reader(path))
     writes = create_async_engine(
-        driver, async_creator=lambda: in_place.connect(str(path)), pool_size=1, max_overflow=0
+        driver, async_creator=lambda: sqlite_driver.connect_writer(path), pool_size=1, max_overflow=0
     )
     for engine, begin in ((reader, "BEGIN"), (writes, "BEGIN IMMEDIATE")):
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)

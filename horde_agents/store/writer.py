@@ -118,6 +118,7 @@ class Writer:
     async def _next_batch(self) -> "list[_Waiting[Any]]":
         first = await self._queue.get()
         batch = [first] if first else []
+        await asyncio.sleep(0)  # whoever else is ready to write joins in: a commit costs more than a turn
         while len(batch) < _BATCH and not self._queue.empty():
             item = self._queue.get_nowait()
             if item:
