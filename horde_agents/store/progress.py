@@ -26,6 +26,21 @@ _ACKNOWLEDGE: Final = (
     .where(progress_receipts.c.sequence == bindparam("which"))
     .values(acknowledged_at=bindparam("at"))
 )
+_UNACKNOWLEDGED: Final = (
+    select(progress_receipts)
+    .where(
+        (progress_receipts.c.miner_hotkey == bindparam("miner"))
+        & (progress_receipts.c.validator_hotkey == bindparam("validator"))
+        & progress_receipts.c.acknowledged_at.is_(None)
+        & (progress_receipts.c.stored_at >= bindparam("after"))
+    )
+    .order_by(progress_receipts.c.id)
+)
+_ON_PAGE: Final = (
+    select(progress_receipts)
+    .where(progress_receipts.c.page == bindparam("wanted"))
+    .order_by(progress_receipts.c.id)
+)
 
 
 async def file(
@@ -62,8 +77,7 @@ async def newest_since(connection: AsyncConnection, at: datetime, miner_hotkey: 
 
 async def on_page(connection: AsyncConnection, page: int) -> list[ProgressReceipt]:
     """The receipts of a page, in the order they were published."""
-    query = select(progress_receipts).where(progress_receipts.c.page == page).order_by(progress_receipts.c.id)
-    return [_receipt(row) for row in await connection.execute(query)]
+    return [_receipt(row) for row in await connection.execute(_ON_PAGE, {"wanted": page})]
 
 
 async def acknowledge(connection: AsyncConnection, job_uuid: str, sequence: int, at: datetime) -> None:
@@ -75,14 +89,8 @@ async def unacknowledged(
     connection: AsyncConnection, miner_hotkey: str, validator_hotkey: str, after: datetime
 ) -> list[ProgressReceipt]:
     """A validator's own receipts stored after ``after`` that this miner may not have yet."""
-    wanted = (
-        (progress_receipts.c.miner_hotkey == miner_hotkey)
-        & (progress_receipts.c.validator_hotkey == validator_hotkey)
-        & progress_receipts.c.acknowledged_at.is_(None)
-        & (progress_receipts.c.stored_at >= after)
-    )
-    query = select(progress_receipts).where(wanted).order_by(progress_receipts.c.id)
-    return [_receipt(row) for row in await connection.execute(query)]
+    wanted = {"miner": miner_hotkey, "validator": validator_hotkey, "after": after}
+    return [_receipt(row) for row in await connection.execute(_UNACKNOWLEDGED, wanted)]
 
 
 async def signed_by_both(

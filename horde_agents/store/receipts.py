@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, and_, bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.receipts.ledger import Receipt
@@ -15,8 +16,33 @@ from horde_agents.store.countersigning import imports
 from horde_agents.store.tables import receipts, verdicts
 
 _MOST_OF_VALIDATORS: Final = 5000
-_ADD: Final = insert(receipts).inline()
-_IMPORT: Final = imports(receipts, ["job_uuid", "receipt_type", "validator_hotkey", "miner_hotkey"])
+_KEY: Final = ["job_uuid", "receipt_type", "validator_hotkey", "miner_hotkey"]
+_ADD: Final = {
+    "sqlite": sqlite.insert(receipts).on_conflict_do_nothing().inline(),
+    "postgresql": postgresql.insert(receipts).on_conflict_do_nothing().inline(),
+}
+#: Built once, because every attempt asks them several times.
+_SAME: Final = select(receipts).where(
+    and_(*(receipts.c[name] == bindparam(name) for name in _KEY)),
+)
+_ACKNOWLEDGE: Final = (
+    update(receipts)
+    .where((receipts.c.job_uuid == bindparam("job")) & (receipts.c.receipt_type == bindparam("type")))
+    .values(acknowledged_at=bindparam("at"))
+)
+_UNACKNOWLEDGED: Final = (
+    select(receipts)
+    .where(
+        (receipts.c.miner_hotkey == bindparam("miner"))
+        & (receipts.c.validator_hotkey == bindparam("validator"))
+        & receipts.c.acknowledged_at.is_(None)
+        & receipts.c.receipt_type.in_([ReceiptType.ACCEPTED.value, ReceiptType.FINISHED.value])
+        & (receipts.c.stored_at >= bindparam("after"))
+    )
+    .order_by(receipts.c.id)
+)
+_ON_PAGE: Final = select(receipts).where(receipts.c.page == bindparam("wanted")).order_by(receipts.c.id)
+_IMPORT: Final = imports(receipts, _KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +55,23 @@ class Filed:
 
 async def file(connection: AsyncConnection, receipt: Receipt, at: datetime, page: int | None = None) -> Filed:
     """Store a receipt once; the first of its kind for a job wins, and is returned to later callers."""
-    payload = receipt.payload
-    known = await find(connection, payload)
-    if known is not None:
-        return Filed(known, is_new=False)
-    await connection.execute(_ADD, _columns(receipt, at, page))
-    return Filed(receipt, is_new=True)
+    added = await connection.execute(_ADD[connection.dialect.name], _columns(receipt, at, page))
+    if added.rowcount == 1:
+        return Filed(receipt, is_new=True)
+    known = await find(connection, receipt.payload)
+    assert known is not None, "a receipt is refused only for one of the same key"
+    return Filed(known, is_new=False)
 
 
 async def find(connection: AsyncConnection, payload: Payload) -> Receipt | None:
     """The stored receipt of this kind, attempt, validator and miner, or ``None``."""
-    same = (
-        (receipts.c.job_uuid == payload.job_uuid)
-        & (receipts.c.receipt_type == payload.receipt_type.value)
-        & (receipts.c.validator_hotkey == payload.validator_hotkey)
-        & (receipts.c.miner_hotkey == payload.miner_hotkey)
-    )
-    row = (await connection.execute(select(receipts).where(same))).one_or_none()
+    same = {
+        "job_uuid": payload.job_uuid,
+        "receipt_type": payload.receipt_type.value,
+        "validator_hotkey": payload.validator_hotkey,
+        "miner_hotkey": payload.miner_hotkey,
+    }
+    row = (await connection.execute(_SAME, same)).one_or_none()
     return _receipt(row) if row else None
 
 
@@ -77,32 +103,20 @@ async def of_validators(
 
 async def on_page(connection: AsyncConnection, page: int) -> list[Receipt]:
     """The receipts of a page, in the order they were published; a page only ever grows at its end."""
-    query = select(receipts).where(receipts.c.page == page).order_by(receipts.c.id)
-    return [_receipt(row) for row in await connection.execute(query)]
+    return [_receipt(row) for row in await connection.execute(_ON_PAGE, {"wanted": page})]
 
 
 async def acknowledge(connection: AsyncConnection, job_uuid: str, receipt_type: str, at: datetime) -> None:
     """Note that the miner has stored the receipt."""
-    same = (receipts.c.job_uuid == job_uuid) & (receipts.c.receipt_type == receipt_type)
-    await connection.execute(update(receipts).where(same).values(acknowledged_at=at))
+    await connection.execute(_ACKNOWLEDGE, {"job": job_uuid, "type": receipt_type, "at": at})
 
 
 async def unacknowledged(
     connection: AsyncConnection, miner_hotkey: str, validator_hotkey: str, after: datetime
 ) -> list[Receipt]:
     """A validator's own accepted and finished receipts that this miner may not have yet."""
-    sent_apart = [ReceiptType.ACCEPTED.value, ReceiptType.FINISHED.value]
-    wanted = (
-        (receipts.c.miner_hotkey == miner_hotkey)
-        & (receipts.c.validator_hotkey == validator_hotkey)
-        & receipts.c.acknowledged_at.is_(None)
-        & receipts.c.receipt_type.in_(sent_apart)
-        & (receipts.c.stored_at >= after)
-    )
-    return [
-        _receipt(row)
-        for row in await connection.execute(select(receipts).where(wanted).order_by(receipts.c.id))
-    ]
+    wanted = {"miner": miner_hotkey, "validator": validator_hotkey, "after": after}
+    return [_receipt(row) for row in await connection.execute(_UNACKNOWLEDGED, wanted)]
 
 
 async def import_all(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final, cast
 
-from sqlalchemy import Integer, Row, Select, insert, select, text, type_coerce
+from sqlalchemy import Integer, Row, Select, bindparam, insert, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.scoring.canonical import canonical_json
@@ -28,6 +28,13 @@ _CHAIN_LOCK: Final = 7_201_219
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: What a row's hash covers: all that is said, not the row's number.
 _CHAINED: Final = tuple(column.name for column in verdicts.c if column.name not in {"id", "chain_sha256"})
+
+#: Built once, because every attempt asks them.
+_ADD: Final = insert(verdicts)
+_KNOWN: Final = select(verdicts.c.attempt_uuid).where(
+    verdicts.c.attempt_uuid.in_(bindparam("attempts", expanding=True))
+)
+_END_OF_CHAIN: Final = select(verdicts.c.chain_sha256).order_by(verdicts.c.id.desc()).limit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +84,8 @@ async def append_all(connection: AsyncConnection, found: Sequence[Verdict]) -> S
     if connection.dialect.name == "postgresql":
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CHAIN_LOCK})
     by_attempt = {verdict.work.attempt_uuid: verdict for verdict in reversed(found)}  # the first stays
-    query = select(verdicts.c.attempt_uuid).where(verdicts.c.attempt_uuid.in_(by_attempt))
-    for known in (await connection.execute(query)).scalars().all():
+    asked = {"attempts": list(by_attempt)}
+    for known in (await connection.execute(_KNOWN, asked)).scalars().all():
         del by_attempt[known]
     added = list(reversed(by_attempt.values()))
     end, rows = await end_of_chain(connection), []
@@ -87,14 +94,13 @@ async def append_all(connection: AsyncConnection, found: Sequence[Verdict]) -> S
         end = _chained(end, values)
         rows.append({**values, "chain_sha256": end})
     if rows:
-        await connection.execute(insert(verdicts), rows)
+        await connection.execute(_ADD, rows)
     return added
 
 
 async def end_of_chain(connection: AsyncConnection) -> str:
     """The hash of the newest row; empty without rows."""
-    newest = select(verdicts.c.chain_sha256).order_by(verdicts.c.id.desc()).limit(1)
-    return str((await connection.execute(newest)).scalar_one_or_none() or "")
+    return str((await connection.execute(_END_OF_CHAIN)).scalar_one_or_none() or "")
 
 
 async def end_of_cycle(connection: AsyncConnection, cycle: int) -> LogEnd:
