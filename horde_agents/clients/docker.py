@@ -1,34 +1,39 @@
-"""The container engine of a gpu node, through the Docker SDK; blocking calls run in threads.
+"""The container engine of a gpu node, through aiodocker: a job's way is hot, so no thread is on it."""
 
-Errors, by remedy::
-
-    EngineFault
-    ├── EngineAway        no daemon answers: the node's operator must start it
-    ├── ImageMissing      no such image, or its registry says no: the user must name another
-    ├── ImageRefused      no registry could serve a name like this: the user must name another
-    ├── PlanRefused       image, user, command or directories do not fit together: the user's to correct
-    └── EngineRefused     the daemon answered with an error; the text is the daemon's
-"""
-
-import asyncio
+import json
+import os
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
-from docker.api.client import APIClient
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.types.containers import DeviceRequest, LogConfig, Ulimit
-from docker.utils.socket import STDOUT, frames_iter
-from docker.utils.utils import kwargs_from_env
-from requests.exceptions import RequestException  # noqa: TID251  (what the SDK lets through)
+from aiodocker import Docker, DockerError
+from aiodocker.containers import DockerContainer
+from aiodocker.stream import Stream
+from aiohttp import ClientError, ClientTimeout
+from yarl import URL
 
-T = TypeVar("T")
-Output = Iterator[tuple[bytes | None, bytes | None]]
+from horde_agents.clients.docker_faults import (
+    EngineAway,
+    EngineRefused,
+    ImageMissing,
+    ImageRefused,
+    PlanRefused,
+)
+from horde_agents.clients.docker_registry import API_VERSION, by_digest, name_fault, pull
 
+Take = Callable[[bytes | None, bytes | None], None]
+
+_SOCKET: Final = "unix:///var/run/docker.sock"
+_STDOUT: Final = 1
 _CALL_S: Final = 120
+_BAD_REQUEST: Final = 400
+_NOT_FOUND: Final = 404
+_CONFLICT: Final = 409
+#: What aiodocker says instead of a status where nobody answers.
+_UNREACHABLE: Final = 900
 _NANO: Final = 1_000_000_000
 _TMP: Final = "/tmp"  # noqa: S108  (inside the container)
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/@-]{0,499}")
@@ -46,34 +51,6 @@ _PLAN_FAULTS: Final = (
     "error mounting",
     "argument list too long",
 )
-
-
-class EngineFault(Exception):
-    """The container engine did not do its part."""
-
-
-class EngineAway(EngineFault):
-    """No daemon answers."""
-
-
-class ImageMissing(EngineFault):
-    """The image cannot be had."""
-
-
-class ImageRefused(EngineFault):
-    """The name is no image's name."""
-
-
-class PlanRefused(EngineFault):
-    """What was to be run does not fit together."""
-
-
-class EngineRefused(EngineFault):
-    """The daemon answered with an error; ``status`` is its HTTP status."""
-
-    def __init__(self, text: str, status: int) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +102,11 @@ class Engine(Protocol):
     async def create(self, plan: ContainerPlan) -> str:
         """Create a container and return its id."""
 
-    async def start(self, container: str, take: Callable[[bytes | None, bytes | None], None]) -> None:
-        """Start it and hand its output to ``take`` until it ends; call once."""
+    async def start(self, container: str) -> Stream:
+        """Start it, and give what ``drain`` reads; call once."""
+
+    async def drain(self, output: Stream, take: Take) -> None:
+        """Hand what it prints to ``take`` until it ends: standard output first, standard error second."""
 
     async def ended(self, container: str) -> Ended:
         """Wait until it has ended."""
@@ -151,134 +131,107 @@ class DockerEngine:
     """The Docker daemon that the environment names."""
 
     def __init__(self, call_s: float = _CALL_S) -> None:
-        self._api: APIClient | None = None
+        self._docker: Docker | None = None
         self._call_s = call_s
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connections to the daemon."""
-        if self._api is not None:
-            self._api.close()
+        if self._docker is not None:
+            await self._docker.close()
 
     async def image(self, name: str) -> Image:
-        return await _in_thread(lambda: self._image(name))
-
-    async def create(self, plan: ContainerPlan) -> str:
-        _check_text(plan)
-        with _plan_faults():
-            return await _in_thread(lambda: self._create(plan))
-
-    async def start(self, container: str, take: Callable[[bytes | None, bytes | None], None]) -> None:
-        with _plan_faults():
-            output = await _in_thread(lambda: self._attach_and_start(container))
-        await _in_thread(lambda: _drain(output, take))
-
-    async def ended(self, container: str) -> Ended:
-        return await _in_thread(lambda: self._ended(container))
-
-    async def kill(self, container: str) -> None:
-        await _in_thread(lambda: self._ignoring_gone(lambda api: api.kill(container)))
-
-    async def written_bytes(self, container: str) -> int | None:
-        return await _in_thread(lambda: self._written_bytes(container))
-
-    async def processes(self, container: str) -> list[int]:
-        return await _in_thread(lambda: self._processes(container))
-
-    async def remove(self, container: str) -> None:
-        await _in_thread(
-            lambda: self._ignoring_gone(lambda api: api.remove_container(container, v=True, force=True))
-        )
-
-    async def labelled(self, labels: Mapping[str, str]) -> list[str]:
-        wanted = [f"{label}={value}" for label, value in labels.items()]
-
-        def find() -> list[str]:
-            found = self._connected().containers(all=True, quiet=True, filters={"label": wanted})
-            return [str(container["Id"]) for container in found]
-
-        return await _in_thread(find)
-
-    def _connected(self) -> APIClient:
-        if self._api is None:
-            self._api = APIClient(version="1.41", timeout=self._call_s, **kwargs_from_env())
-        return self._api
-
-    def _image(self, name: str) -> Image:
         if not _NAME.fullmatch(name) or ".." in name:
             raise ImageRefused(f"{name!r:.120} is no name of an image")
-        api = self._connected()
-        reference = _by_digest(api, name)
-        try:
-            found = api.inspect_image(reference)
-        except ImageNotFound:
-            _pull(api, reference)
-            found = api.inspect_image(reference)
-        except APIError as error:
-            raise _name_fault(name, error) from error
+        reference = name if "@sha256:" in name else await by_digest(name, self._call_s)
+        found = await self._inspected(reference)
+        if found is None:
+            await pull(reference, self._call_s)
+            with _translated():
+                found = await self._connected().images.inspect(reference)
         config = found.get("Config") or {}
         return Image(reference, tuple(sorted(config.get("Volumes") or ())))
 
-    def _create(self, plan: ContainerPlan) -> str:
-        api = self._connected()
-        created = api.create_container(
-            plan.image.reference,
-            command=list(plan.args) or None,
-            environment=dict(plan.env),
-            name=plan.name,
-            labels=dict(plan.labels),
-            healthcheck={"Test": ["NONE"]},
-            host_config=_host_config(api, plan),
-        )
-        return str(created["Id"])
+    async def create(self, plan: ContainerPlan) -> str:
+        _check_text(plan)
+        with _plan_faults(), _translated():
+            return (await self._connected().containers.create(_config(plan), name=plan.name)).id
 
-    def _attach_and_start(self, container: str) -> Output:
-        api = self._connected()
-        # as the SDK attaches, without its question whether there is a terminal, and closed at the end
-        reply = api._post(
-            api._url("/containers/{0}/attach", container),
-            headers={"Connection": "Upgrade", "Upgrade": "tcp"},
-            params={"stdout": 1, "stderr": 1, "stream": 1},
-            stream=True,
-        )
-        try:
-            api._raise_for_status(reply)
-            api.start(container)
-        except BaseException:
-            reply.close()
-            raise
-        return _frames(api, reply)
+    async def start(self, container: str) -> Stream:
+        docker = self._connected()
+        output = Stream(docker, lambda: _attachment(container))
+        with _plan_faults(), _translated():
+            await output.__aenter__()  # attached before it runs, so that nothing it prints is lost
+            try:
+                await docker.containers.container(container).start()
+            except BaseException:
+                await output.close()
+                raise
+        return output
 
-    def _ended(self, container: str) -> Ended:
-        api = self._connected()
-        status = int(api.wait(container, timeout=None)["StatusCode"])
-        if status == 0:
-            return Ended(0, out_of_memory=False)
-        state = api.inspect_container(container)["State"]
-        return Ended(status, out_of_memory=bool(state.get("OOMKilled")))
+    async def drain(self, output: Stream, take: Take) -> None:
+        with _translated():
+            async with output:
+                while (message := await output.read_out()) is not None:
+                    take(*((message.data, None) if message.stream == _STDOUT else (None, message.data)))
 
-    def _written_bytes(self, container: str) -> int | None:
-        api = self._connected()
-        url = api._url("/containers/{0}/json", container)
-        size = int(api._result(api._get(url, params={"size": 1}), json=True).get("SizeRw") or 0)
+    async def ended(self, container: str) -> Ended:
+        with _translated():
+            one = self._container(container)
+            status = int((await one.wait())["StatusCode"])
+            if status == 0:
+                return Ended(0, out_of_memory=False)
+            return Ended(status, out_of_memory=bool((await one.show())["State"].get("OOMKilled")))
+
+    async def kill(self, container: str) -> None:
+        with _translated(), _gone_is_fine():
+            await self._container(container).kill()
+
+    async def written_bytes(self, container: str) -> int | None:
+        with _translated():
+            size = int((await self._container(container).show(size=1)).get("SizeRw") or 0)
         return size if size >= 0 else None  # the daemon says -1 where it cannot follow the paths
 
-    def _processes(self, container: str) -> list[int]:
-        try:
-            table = self._connected().top(container)
-        except APIError:
-            return []  # it has just ended
+    async def processes(self, container: str) -> list[int]:
+        with _translated():
+            try:
+                table = await self._connected()._query_json(f"containers/{container}/top")
+            except DockerError as error:
+                if error.status == _UNREACHABLE:
+                    raise
+                return []  # it has just ended
         column = table["Titles"].index("PID")
         rows = table["Processes"] or ()  # null where the last has ended while Docker looked
         return [int(row[column]) for row in rows]
 
-    def _ignoring_gone(self, call: Callable[[APIClient], object]) -> None:
+    async def remove(self, container: str) -> None:
+        with _translated(), _gone_is_fine():
+            await self._container(container).delete(v=True, force=True)
+
+    async def labelled(self, labels: Mapping[str, str]) -> list[str]:
+        wanted = [f"{label}={value}" for label, value in labels.items()]
+        with _translated():
+            found = await self._connected().containers.list(all=1, filters=json.dumps({"label": wanted}))
+        return [one.id for one in found]
+
+    def _connected(self) -> Docker:
+        if self._docker is None:
+            url = os.environ.get("DOCKER_HOST") or _SOCKET
+            timeout = ClientTimeout(total=self._call_s)
+            self._docker = Docker(url, api_version=f"v{API_VERSION}", timeout=timeout)
+        return self._docker
+
+    def _container(self, container: str) -> DockerContainer:
+        return self._connected().containers.container(container)
+
+    async def _inspected(self, reference: str) -> dict[str, Any] | None:
+        """None where it is not on this machine."""
         try:
-            call(self._connected())
-        except NotFound:
-            return
-        except APIError as error:
-            if error.status_code != 409:  # 409: another removal is under way
-                raise
+            with _translated():
+                return await self._connected().images.inspect(reference)
+        except ImageMissing:
+            return None
+        except EngineRefused as error:
+            raise name_fault(reference, error.status, str(error)) from error
 
 
 def _check_text(plan: ContainerPlan) -> None:
@@ -287,54 +240,43 @@ def _check_text(plan: ContainerPlan) -> None:
         raise PlanRefused("an argument or environment variable holds a NUL character")
 
 
-def _by_digest(api: APIClient, name: str) -> str:
-    """``name`` by the digest its registry gives now; an image only this machine has is named by its id."""
-    if "@sha256:" in name:
-        return name
-    try:
-        digest = api.inspect_distribution(name)["Descriptor"]["digest"]
-    except APIError as error:
-        try:
-            return str(api.inspect_image(name)["Id"])
-        except APIError:
-            raise _name_fault(name, error) from error
-    repository, _, tag = name.rpartition(":")
-    return f"{repository if repository and '/' not in tag else name}@{digest}"
+async def _attachment(container: str) -> tuple[URL, None, bool]:
+    """As aiodocker attaches, without its question whether there is a terminal."""
+    wanted = {"stdout": 1, "stderr": 1, "stream": 1}
+    return URL(f"containers/{container}/attach").with_query(wanted), None, False
 
 
-def _pull(api: APIClient, reference: str) -> None:
-    try:
-        api.pull(reference)
-    except APIError as error:
-        if "no space left" in str(error.explanation):
-            raise
-        raise ImageMissing(f"{reference}: {error.explanation or error}") from error
-
-
-def _name_fault(name: str, error: APIError) -> EngineFault:
-    kind = ImageRefused if error.status_code == 400 else ImageMissing
-    return kind(f"{name:.200}: {error.explanation or error}")
-
-
-def _host_config(api: APIClient, plan: ContainerPlan) -> Any:  # noqa: ANN401  (the SDK's own dict)
+def _config(plan: ContainerPlan) -> dict[str, Any]:
+    """The request that Docker's API takes for a new container."""
     sandbox = plan.sandbox
     tmpfs_options = f"rw,nosuid,nodev,size={sandbox.tmp_bytes}"
-    return api.create_host_config(
-        binds={host: {"bind": inside, "mode": "rw"} for host, inside in plan.binds.items()},
-        network_mode="none",
-        cap_drop=["ALL"],
-        security_opt=["no-new-privileges"],
-        pids_limit=sandbox.pids,
-        mem_limit=sandbox.memory_bytes,
-        memswap_limit=sandbox.memory_bytes,
-        nano_cpus=int(sandbox.cpus * _NANO),
-        ulimits=[Ulimit(name="core", soft=0, hard=0), Ulimit(name="nofile", soft=4096, hard=4096)],
-        ipc_mode="private",
-        init=True,
-        log_config=LogConfig(type="none"),
-        tmpfs=dict.fromkeys(_scratch_paths(plan), tmpfs_options),
-        device_requests=_gpus(sandbox.gpu_uuids),
-    )
+    return {
+        "Image": plan.image.reference,
+        "Cmd": list(plan.args) or None,
+        "Env": [f"{name}={value}" for name, value in plan.env.items()],
+        "Labels": dict(plan.labels),
+        "Healthcheck": {"Test": ["NONE"]},
+        "HostConfig": {
+            "Binds": [f"{host}:{inside}:rw" for host, inside in plan.binds.items()],
+            "NetworkMode": "none",
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges"],
+            "PidsLimit": sandbox.pids,
+            "Memory": sandbox.memory_bytes,
+            "MemorySwap": sandbox.memory_bytes,
+            "NanoCpus": int(sandbox.cpus * _NANO),
+            "Ulimits": [_ulimit("core", 0), _ulimit("nofile", 4096)],
+            "IpcMode": "private",
+            "Init": True,
+            "LogConfig": {"Type": "none"},
+            "Tmpfs": dict.fromkeys(_scratch_paths(plan), tmpfs_options),
+            "DeviceRequests": _gpus(sandbox.gpu_uuids),
+        },
+    }
+
+
+def _ulimit(name: str, most: int) -> dict[str, Any]:
+    return {"Name": name, "Soft": most, "Hard": most}
 
 
 def _scratch_paths(plan: ContainerPlan) -> list[str]:
@@ -343,39 +285,35 @@ def _scratch_paths(plan: ContainerPlan) -> list[str]:
     return [path for path in dict.fromkeys((_TMP, *declared)) if path not in plan.binds.values()]
 
 
-def _gpus(uuids: tuple[str, ...]) -> list[DeviceRequest] | None:
+def _gpus(uuids: tuple[str, ...]) -> list[dict[str, Any]]:
     if not uuids:
-        return None
-    return [DeviceRequest(driver="nvidia", device_ids=list(uuids), capabilities=[["gpu"]])]
-
-
-def _frames(api: APIClient, reply: Any) -> Output:  # noqa: ANN401  (an HTTP library's answer)
-    stream = api._get_raw_response_socket(reply)
-    try:
-        for kind, chunk in frames_iter(stream, tty=False):
-            yield (chunk, None) if kind == STDOUT else (None, chunk)
-    finally:
-        reply.close()
-
-
-def _drain(output: Output, take: Callable[[bytes | None, bytes | None], None]) -> None:
-    for stdout, stderr in output:
-        take(stdout, stderr)
+        return []
+    return [{"Driver": "nvidia", "DeviceIDs": list(uuids), "Capabilities": [["gpu"]]}]
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Every error of the SDK and its HTTP library, as one of ours; the most specific first."""
+    """Every error of aiodocker and what it stands on, as one of ours."""
     try:
         yield
-    except EngineFault:
-        raise
-    except (ImageNotFound, NotFound) as error:
-        raise ImageMissing(str(error.explanation or error)) from error
-    except APIError as error:
-        raise EngineRefused(str(error.explanation or error), error.status_code or 0) from error
-    except (DockerException, RequestException, OSError) as error:
-        raise EngineAway(f"The Docker daemon does not answer: {error}") from error
+    except DockerError as error:
+        if error.status == _UNREACHABLE:
+            raise EngineAway(f"The Docker daemon does not answer: {error.message}") from error
+        if error.status == _NOT_FOUND:
+            raise ImageMissing(error.message) from error
+        raise EngineRefused(error.message, error.status) from error
+    except (ClientError, TimeoutError, OSError, ValueError) as error:
+        raise EngineAway(f"The Docker daemon does not answer: {str(error) or repr(error)}") from error
+
+
+@contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    """A container that is not there, has ended, or is being removed already."""
+    try:
+        yield
+    except DockerError as error:
+        if error.status not in (_NOT_FOUND, _CONFLICT):
+            raise
 
 
 @contextmanager
@@ -384,14 +322,6 @@ def _plan_faults() -> Iterator[None]:
     try:
         yield
     except EngineRefused as error:
-        if error.status == 400 or any(text in str(error) for text in _PLAN_FAULTS):
+        if error.status == _BAD_REQUEST or any(text in str(error) for text in _PLAN_FAULTS):
             raise PlanRefused(str(error)) from error
         raise
-
-
-async def _in_thread(call: Callable[[], T]) -> T:
-    def translated() -> T:
-        with _translated():
-            return call()
-
-    return await asyncio.to_thread(translated)

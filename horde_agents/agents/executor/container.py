@@ -4,13 +4,16 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Final
 
+from aiodocker.stream import Stream
+
 from horde_agents.agents.executor.binds import binds_of
 from horde_agents.agents.executor.capture import Capture
 from horde_agents.agents.executor.hidden_files import hidden_bytes
 from horde_agents.agents.executor.outcome import StageFailed
 from horde_agents.agents.executor.settings import ExecutorSettings
 from horde_agents.agents.executor.workspace import TooDeep, Workspace
-from horde_agents.clients.docker import ContainerPlan, Ended, Engine, EngineFault, Image, Sandbox
+from horde_agents.clients.docker import ContainerPlan, Ended, Engine, Image, Sandbox
+from horde_agents.clients.docker_faults import EngineFault
 from horde_agents.jobs.events import JobFailed
 from horde_agents.jobs.faults import Cause, JobFaultReason, Stage
 from horde_agents.jobs.spec import JobSpec
@@ -95,7 +98,8 @@ class JobContainer:
         self._creating = None
 
     async def _watched(self, container: str) -> Ended:
-        life = asyncio.create_task(self._life(container))
+        output = await self.engine.start(container)
+        life = asyncio.create_task(self._life(container, output))
         watch = asyncio.create_task(self._excess(container))
         try:
             await asyncio.wait({life, watch}, return_when=asyncio.FIRST_COMPLETED)
@@ -112,8 +116,8 @@ class JobContainer:
                 task.cancel()
             await asyncio.wait({life, watch})
 
-    async def _life(self, container: str) -> Ended:
-        await self.engine.start(container, self.capture.take)
+    async def _life(self, container: str, output: Stream) -> Ended:
+        await self.engine.drain(output, self.capture.take)
         return await self.engine.ended(container)
 
     async def _excess(self, container: str) -> str:

@@ -16,7 +16,8 @@ from horde_agents.agents.executor.settings import ExecutorSettings
 from horde_agents.agents.executor.uploads import upload_outputs
 from horde_agents.agents.executor.volumes import place_volumes
 from horde_agents.agents.executor.workspace import Workspace, clear
-from horde_agents.clients.docker import Engine, EngineFault, Image, ImageMissing, ImageRefused, PlanRefused
+from horde_agents.clients.docker import Engine, Image
+from horde_agents.clients.docker_faults import EngineFault, ImageMissing, ImageRefused, PlanRefused
 from horde_agents.jobs.budget import STARTUP_S, Limits, RunningBudget
 from horde_agents.jobs.events import (
     ExecutionDone,

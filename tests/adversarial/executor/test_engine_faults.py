@@ -77,7 +77,7 @@ async def wire(
         yield made
     finally:
         monkeypatch.delenv("DOCKER_HOST")
-        through.close()
+        await through.close()
         await made.cut()
         slot.engine = DockerEngine()
 
@@ -125,7 +125,7 @@ class WatchedEngine(DockerEngine):
 
 
 async def test_a_job_cancelled_while_its_container_is_made_leaves_none(slot: Slot) -> None:
-    slot.engine.close()
+    await slot.engine.close()
     slot.engine = engine = WatchedEngine()
     running = asyncio.create_task(slot.run(slot.sh("sleep 60")))  # run checks that nothing is left
     await asyncio.wait_for(engine.creating.wait(), 20)

@@ -7,16 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from horde_agents.clients.docker import (
-    ContainerPlan,
-    DockerEngine,
-    Ended,
-    Image,
-    ImageMissing,
-    ImageRefused,
-    PlanRefused,
-    Sandbox,
-)
+from horde_agents.clients.docker import ContainerPlan, DockerEngine, Ended, Image, Sandbox
+from horde_agents.clients.docker_faults import ImageMissing, ImageRefused, PlanRefused
 from tests.fixtures.executor import docker
 
 pytestmark = pytest.mark.docker
@@ -34,7 +26,7 @@ async def engine(label: str, docker_daemon: None) -> AsyncIterator[DockerEngine]
     yield made
     for container in await made.labelled({"horde.contract": label}):
         await made.remove(container)
-    made.close()
+    await made.close()
 
 
 def plan(image: str, label: str, *args: str) -> ContainerPlan:
@@ -48,7 +40,7 @@ async def test_output_comes_apart_and_the_end_is_told(
 ) -> None:
     got: list[tuple[bytes | None, bytes | None]] = []
     container = await engine.create(plan(job_image, label, "sh", "-c", "echo out; echo err >&2; exit 3"))
-    await engine.start(container, lambda out, err: got.append((out, err)))
+    await engine.drain(await engine.start(container), lambda out, err: got.append((out, err)))
     assert await engine.ended(container) == Ended(3, out_of_memory=False)
     assert sorted(got, key=str) == [(None, b"err\n"), (b"out\n", None)]
 
@@ -58,12 +50,11 @@ async def test_kill_ends_what_ignores_sigterm_and_may_come_late(
 ) -> None:
     container = await engine.create(plan(job_image, label, "sh", "-c", "trap '' TERM; echo up; sleep 100"))
     up = asyncio.Event()
-    loop = asyncio.get_running_loop()
 
     def take(_out: bytes | None, _err: bytes | None) -> None:
-        loop.call_soon_threadsafe(up.set)
+        up.set()
 
-    living = asyncio.create_task(engine.start(container, take))
+    living = asyncio.create_task(engine.drain(await engine.start(container), take))
     await asyncio.wait_for(up.wait(), 20)
     assert await engine.processes(container)
     await engine.kill(container)
@@ -100,7 +91,7 @@ async def test_what_a_container_writes_outside_its_binds_is_measured(
             "dd if=/dev/zero of=/root/x bs=1000000 count=5; dd if=/dev/zero of=/tmp/x",
         )
     )
-    await engine.start(container, lambda *_: None)
+    await engine.drain(await engine.start(container), lambda *_: None)
     assert 5_000_000 <= (await engine.written_bytes(container) or 0) < 6_000_000
 
 
