@@ -15,7 +15,7 @@ from tools.setup.job_image import JOB_IMAGE
 
 _ROUNDS = 12
 _AT_ONCE = 8
-_BATCHES = 3
+_BATCHES = 8
 #: ``docker run`` with the bounds that an executor sets.
 DOCKER_RUN = [
     "docker",

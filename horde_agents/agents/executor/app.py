@@ -37,23 +37,30 @@ _log = get_logger(__name__)
 
 
 async def serve_one_job(
-    settings: ExecutorSettings, book: AddressBook | None = None, idle_s: float = math.inf
-) -> None:
+    settings: ExecutorSettings,
+    book: AddressBook | None = None,
+    idle_s: float = math.inf,
+    *,
+    slot_is_free: bool = False,
+) -> bool:
     """Live as one executor: at most one job, then return; without one, after ``idle_s``.
+
+    Returns whether the slot is left free, which the slot's next executor need not look up then
+    (``slot_is_free``). GPUs are looked up always: another slot may have had some of them.
 
     Raises:
         EngineFault: the container engine is away, so the slot cannot be served.
     """
     engine = DockerEngine()
-    await free_slot(engine, settings)
+    if settings.gpu_uuids or not slot_is_free:
+        await free_slot(engine, settings)
     link = MinerLink(settings, book or AddressBook(settings.miners))
     leave, stop = asyncio.Event(), asyncio.Event()
     _listen_for_signals(leave, stop, settings.drain_s)
     keeping = asyncio.create_task(link.keep(), name="miner link")
     try:
         offer = await _offered(link, leave, keeping, idle_s)
-        if offer is not None:
-            await _serve(offer, link, engine, settings, stop, keeping)
+        return offer is None or await _serve(offer, link, engine, settings, stop, keeping)
     finally:
         keeping.cancel()
         await asyncio.wait([keeping])
@@ -74,7 +81,7 @@ async def _serve(
     settings: ExecutorSettings,
     stop: asyncio.Event,
     keeping: "asyncio.Task[None]",
-) -> None:
+) -> bool:
     run = JobRun(engine, settings, link.tell)
     beating = asyncio.create_task(_beat(run, link, offer.job_uuid))
     work = asyncio.create_task(_work(offer, run, link))
@@ -97,6 +104,7 @@ async def _serve(
         await run.clean_up()
         for task in (beating, cancel, stopping):
             task.cancel()
+    return run.left_nothing
 
 
 async def _acknowledged(

@@ -23,6 +23,8 @@ _PR_SET_PDEATHSIG: Final = 1
 #: The signals that end a holder.
 _ENDINGS: Final = (signal.SIGTERM, STOP_NOW)
 _FAILED: Final = 1
+#: An executor's exit code when something of its job could not be removed.
+_LEFT_SOMETHING: Final = 3
 #: Seconds an executor gets on top of the drain time to clean up and have its report acknowledged.
 _CLEANING_S: Final = 90.0
 #: Seconds on top of the spin-up time that a holder which was made for one attempt waits for it.
@@ -55,14 +57,16 @@ def hold_slot(settings: ExecutorSettings) -> int:
         signal.signal(ending, _told)
     book, begun_s, jobs = AddressBook(settings.miners), time.monotonic(), 0
     child: int | None = None
+    slot_is_free = False
     delays = delays_s(0.2, 30.0, Random())  # noqa: S311  (spreads restarts)
     try:
         while (life := _left(settings, begun_s, jobs)) is not None:
-            child = _fork(settings, book, life)
+            child = _fork(settings, book, life, slot_is_free=slot_is_free)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)  # from here on the child is known
             status = _reaped(child)
             child = None
-            if status == 0:
+            slot_is_free = status == 0
+            if status in (0, _LEFT_SOMETHING):
                 jobs += 1
                 delays = delays_s(0.2, 30.0, Random())  # noqa: S311
             else:
@@ -97,7 +101,7 @@ def _left(settings: ExecutorSettings, begun_s: float, jobs: int) -> float | None
     return left_s if left_s > 0 else None
 
 
-def _fork(settings: ExecutorSettings, book: AddressBook, idle_s: float) -> int:
+def _fork(settings: ExecutorSettings, book: AddressBook, idle_s: float, *, slot_is_free: bool) -> int:
     """The new executor; the caller lets the signals through again.
 
     What a signal raises within a fork is lost: Python ignores what is raised in the hooks that it runs there.
@@ -114,19 +118,21 @@ def _fork(settings: ExecutorSettings, book: AddressBook, idle_s: float) -> int:
     end_with_parent(STOP_NOW)
     if os.getppid() != parent:  # it went between fork and prctl
         os._exit(_FAILED)
-    os._exit(_live(settings, book, idle_s))
+    os._exit(_live(settings, book, idle_s, slot_is_free=slot_is_free))
 
 
-def _live(settings: ExecutorSettings, book: AddressBook, idle_s: float) -> int:
+def _live(settings: ExecutorSettings, book: AddressBook, idle_s: float, *, slot_is_free: bool) -> int:
     """Run the executor; threads that hang in a library must not keep the process."""
     loop = asyncio.new_event_loop()
     try:
-        loop.run_until_complete(serve_one_job(settings, book, idle_s))
+        left_free = loop.run_until_complete(serve_one_job(settings, book, idle_s, slot_is_free=slot_is_free))
     except MinerRefused as refused:
         _log.info("not wanted any more", slot=settings.slot_id, why=str(refused))
     except Exception:  # noqa: BLE001  (outermost frame of the process: log and end)
         _log.exception("executor crashed", slot=settings.slot_id)
         return _FAILED
+    else:
+        return 0 if left_free else _LEFT_SOMETHING
     finally:
         sys.stderr.flush()
     return 0

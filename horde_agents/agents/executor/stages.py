@@ -50,6 +50,7 @@ class JobRun:
     tell: Tell
     stage: Stage = Stage.EXECUTOR_STARTUP
     begun_s: float = field(default_factory=monotonic_s)
+    left_nothing: bool = True
     _workspace: Workspace | None = None
     _container: JobContainer | None = None
 
@@ -105,6 +106,7 @@ class JobRun:
             if workspace is not None:
                 await asyncio.to_thread(clear, workspace.root)
         except (EngineFault, OSError) as error:
+            self.left_nothing = False
             _log.warning("not cleaned up, the next executor will", error=str(error))
 
     async def _volumes(self, spec: JobSpec, workspace: Workspace, budget: RunningBudget) -> None:
@@ -139,7 +141,7 @@ class JobRun:
         stdout, stderr = container.capture.stdout.text(), container.capture.stderr.text()
         try:
             async with _within(budget.extend(spec.limits.upload_s), self.stage, spec.limits.upload_s):
-                artifacts = await asyncio.to_thread(_artifacts, spec, workspace)
+                artifacts = await _artifacts(spec, workspace)
                 container.capture.close()
                 if spec.uploads or spec.system_output:
                     await asyncio.to_thread(_place_logs, workspace)
@@ -153,11 +155,12 @@ class JobRun:
         return Finished(Role.EXECUTOR, stdout, stderr, artifacts, answers)
 
 
-def _artifacts(spec: JobSpec, workspace: Workspace) -> dict[str, str]:
+async def _artifacts(spec: JobSpec, workspace: Workspace) -> dict[str, str]:
     if not spec.artifacts_dir:
         return {}
+    folder = artifacts_folder(spec, workspace)
     try:
-        return collect_artifacts(artifacts_folder(spec, workspace), spec.artifacts_dir)
+        return await asyncio.to_thread(collect_artifacts, folder, spec.artifacts_dir)
     except OutputRefused as error:
         raise job_fault(
             JobFaultReason.UNKNOWN, Stage.RESULT_UPLOAD, str(error), Cause.SPACE_EXCEEDED

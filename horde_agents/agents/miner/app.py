@@ -15,16 +15,21 @@ from horde_agents.agents.miner.certificate import ensure_certificate, fingerprin
 from horde_agents.agents.miner.chain_watch import watch_chain
 from horde_agents.agents.miner.executor_door import ExecutorDoor
 from horde_agents.agents.miner.job_report import jobs_route
-from horde_agents.agents.miner.nomad.pool import NomadAccess, NomadPool
 from horde_agents.agents.miner.offers import Offers
 from horde_agents.agents.miner.parts import MinerParts
 from horde_agents.agents.miner.placed.admission import SharedSlots
 from horde_agents.agents.miner.placed.own_slots import OwnSlotRecords
-from horde_agents.agents.miner.placed.service import keep_shown
 from horde_agents.agents.miner.placed.shared import SharedPlacement
 from horde_agents.agents.miner.placed.stores import consul_address, shared_store
 from horde_agents.agents.miner.placed.view import PlacementView
-from horde_agents.agents.miner.pool import ExecutorPool, HolderPlan, HordeLink, load_pool
+from horde_agents.agents.miner.pool import (
+    ExecutorPool,
+    HolderAccess,
+    HolderPlan,
+    HordeLink,
+    VouchedPool,
+    load_pool,
+)
 from horde_agents.agents.miner.public import public_routes
 from horde_agents.agents.miner.receipt_book import ReceiptBook
 from horde_agents.agents.miner.refusals import Refusals, executors_route
@@ -34,7 +39,6 @@ from horde_agents.agents.miner.slots import Slots
 from horde_agents.agents.miner.tokens import SlotToken, issue
 from horde_agents.agents.miner.validator_door import PATH, ValidatorDoor
 from horde_agents.agents.miner.validators import Validators
-from horde_agents.clients.consul_catalogue import ConsulCatalogue
 from horde_agents.placement.records import Keys
 from horde_agents.protocol.miner_address import MinerAddress
 from horde_agents.protocol.signing import TRUSTED_MINER_HOTKEY, Hotkey, KeypairSigner
@@ -128,6 +132,9 @@ async def _show_in_consul(stack: AsyncExitStack, parts: MinerParts, running: Run
     """Be a service of Consul's catalogue, where the settings say so."""
     settings, shared = parts.settings, parts.shared
     if settings.consul_service and settings.consul_urls and shared is not None:
+        from horde_agents.agents.miner.placed.service import keep_shown  # heavy, and not every miner's
+        from horde_agents.clients.consul_catalogue import ConsulCatalogue
+
         catalogue = ConsulCatalogue(consul_address(settings))
         stack.push_async_callback(catalogue.close)
         loops = await stack.enter_async_context(supervised())
@@ -143,7 +150,7 @@ async def _serve_executors(
     secret = await horde_secret(settings, parts.store)
     coordination = await stack.enter_async_context(shared_store(settings))
     view = PlacementView(coordination, Keys(settings.horde)) if coordination else None
-    access = pool.access(attempts) if isinstance(pool, NomadPool) else None
+    access = pool.access(attempts) if isinstance(pool, VouchedPool) else None
     admission = _admission(view, hotkey, access, OwnSlots(secret))
     door = ExecutorDoor(admission, hotkey, parts.slots, attempts, lambda: parts.facts.uid)
     port, address = await _take_executors_in(stack, settings, door)
@@ -161,7 +168,7 @@ async def _serve_executors(
 
 
 def _admission(
-    view: PlacementView | None, hotkey: Hotkey, access: NomadAccess | None, own: OwnSlots
+    view: PlacementView | None, hotkey: Hotkey, access: HolderAccess | None, own: OwnSlots
 ) -> Admission:
     if view is None:
         return own

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from horde_agents.agents.miner.attempts import Attempts
+from horde_agents.agents.miner.placed.admission import OnDemand, Tokens
 from horde_agents.agents.miner.placed.shared import SharedPlacement
 from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.agents.miner.slots import Slots
@@ -71,6 +72,22 @@ class ExecutorPool(Protocol):
 
     def slots(self) -> Mapping[str, str]:
         """Slot id → executor class, of every slot this pool means to keep."""
+
+
+@dataclass(frozen=True, slots=True)
+class HolderAccess:
+    """What takes holders in at a miner's door."""
+
+    tokens: Tokens
+    on_demand: OnDemand
+
+
+@runtime_checkable
+class VouchedPool(Protocol):
+    """A pool whose holders another system vouches for, as Nomad does, instead of the miner's own secret."""
+
+    def access(self, attempts: Attempts) -> HolderAccess:
+        """How holders prove what they are, and how one is started for an attempt."""
 
 
 class PoolUnknown(Exception):

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from horde_agents.agents.miner.attempts import Attempts
@@ -11,7 +10,7 @@ from horde_agents.agents.miner.nomad.holder_tokens import HolderTokens
 from horde_agents.agents.miner.nomad.keeper import Keeper
 from horde_agents.agents.miner.nomad.on_demand import OnDemandHolders
 from horde_agents.agents.miner.nomad.vacated import end_vacated
-from horde_agents.agents.miner.pool import HordeLink, PoolLink
+from horde_agents.agents.miner.pool import HolderAccess, HordeLink, PoolLink
 from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.clients.cluster_http import ClusterAddress
 from horde_agents.clients.nomad import Nomad
@@ -19,14 +18,6 @@ from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.placement.records import KEEPER
 from horde_agents.runtime.settings import SettingsWrong
 from horde_agents.runtime.supervisor import Supervisor, supervised
-
-
-@dataclass(frozen=True, slots=True)
-class NomadAccess:
-    """What takes holders in at a miner's door."""
-
-    tokens: HolderTokens
-    on_demand: OnDemandHolders
 
 
 class NomadPool:
@@ -52,10 +43,10 @@ class NomadPool:
         """None by name: which there are is Nomad's to say."""
         return {}
 
-    def access(self, attempts: Attempts) -> NomadAccess:
+    def access(self, attempts: Attempts) -> HolderAccess:
         """How holders prove what they are, and how one is started for an attempt."""
         self._on_demand = OnDemandHolders(self._nomad, self._jobs, self._settings.horde, attempts)
-        return NomadAccess(HolderTokens(self._nomad), self._on_demand)
+        return HolderAccess(HolderTokens(self._nomad), self._on_demand)
 
     @asynccontextmanager
     async def running(self, link: PoolLink) -> AsyncIterator[None]:

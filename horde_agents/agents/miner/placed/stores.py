@@ -2,13 +2,16 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from horde_agents.agents.miner.settings import MinerSettings
 from horde_agents.clients.cluster_http import ClusterAddress
-from horde_agents.clients.consul import ConsulCoordination
 from horde_agents.placement.coordination import Coordination
 from horde_agents.runtime.settings import SettingsWrong
 from horde_agents.store.coordination import StoredCoordination
+
+if TYPE_CHECKING:
+    from horde_agents.clients.consul import ConsulCoordination
 
 
 def consul_address(settings: MinerSettings) -> ClusterAddress:
@@ -34,15 +37,19 @@ async def shared_store(settings: MinerSettings) -> AsyncIterator[Coordination | 
             "Setting 'horde_secret_file' is missing: miners that share slots need one secret, or they refuse "
             "each other's executors. Put the same random text into a file of mode 600 for each of them."
         )
-    client: ConsulCoordination | StoredCoordination
-    if settings.consul_urls:
-        client = ConsulCoordination(consul_address(settings))
-    elif settings.placement_file:
-        client = StoredCoordination(settings.placement_file)
-    else:
+    client = _client(settings)
+    if client is None:
         yield None
         return
     try:
         yield client
     finally:
         await client.close()
+
+
+def _client(settings: MinerSettings) -> "ConsulCoordination | StoredCoordination | None":
+    if settings.consul_urls:
+        from horde_agents.clients.consul import ConsulCoordination  # heavy, and not every miner's
+
+        return ConsulCoordination(consul_address(settings))
+    return StoredCoordination(settings.placement_file) if settings.placement_file else None
