@@ -152,14 +152,14 @@ async def test_idle_capacity_is_lent_at_once_and_again(miner: Miner) -> None:
 
 async def test_a_slot_is_kept_no_longer_than_patience_for_one_that_does_not_come(tmp_path: Path) -> None:
     async with (
-        serving(tmp_path, share_patience_s=1.5) as miner,
+        serving(tmp_path, share_patience_s=4) as miner,
         miner.validator(is_ours=True) as ours,
         miner.validator(OTHER) as other,
     ):
         declined = await declined_for_share(miner, ours, other)
         assert declined["message_type"] == "V0DeclineJobRequest"
         async with miner.executor():
-            await asyncio.sleep(1.6)
+            await asyncio.sleep(4.1)
             assert (await asked(miner, ours, VALIDATOR))["message_type"] == "V0AcceptJobRequest"
 
 
