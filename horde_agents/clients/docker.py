@@ -51,6 +51,12 @@ _PLAN_FAULTS: Final = (
     "error mounting",
     "argument list too long",
 )
+#: What it answers, as 400 and with such words further on, when what gives a container its GPUs has failed.
+#: Jobs have no hooks of their own; from the start, for a job's words may be quoted later.
+_NODE_FAULT: Final = re.compile(
+    r"(failed to create (shim )?task: )?OCI runtime create failed: (runc create failed: )?"
+    r"unable to start container process: error during container init: error running (\w+ )?hook"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +328,9 @@ def _plan_faults() -> Iterator[None]:
     try:
         yield
     except EngineRefused as error:
-        if error.status == _BAD_REQUEST or any(text in str(error) for text in _PLAN_FAULTS):
-            raise PlanRefused(str(error)) from error
-        raise
+        said = str(error)
+        if _NODE_FAULT.match(said) or (
+            error.status != _BAD_REQUEST and not any(text in said for text in _PLAN_FAULTS)
+        ):
+            raise
+        raise PlanRefused(said) from error
