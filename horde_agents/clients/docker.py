@@ -36,6 +36,8 @@ _CONFLICT: Final = 409
 _UNREACHABLE: Final = 900
 _NANO: Final = 1_000_000_000
 _TMP: Final = "/tmp"  # noqa: S108  (inside the container)
+#: What NVIDIA's runtime, where it is Docker's default, gives any container. Images name "all", and jobs may.
+_GPUS_SEEN: Final = "NVIDIA_VISIBLE_DEVICES"
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/@-]{0,499}")
 #: What the daemon answers, as 500 or 400, when what it was asked to run is at fault and not the machine.
 _PLAN_FAULTS: Final = (
@@ -256,10 +258,11 @@ def _config(plan: ContainerPlan) -> dict[str, Any]:
     """The request that Docker's API takes for a new container."""
     sandbox = plan.sandbox
     tmpfs_options = f"rw,nosuid,nodev,size={sandbox.tmp_bytes}"
+    environment = {**plan.env, _GPUS_SEEN: ",".join(sandbox.gpu_uuids) or "void"}
     return {
         "Image": plan.image.reference,
         "Cmd": list(plan.args) or None,
-        "Env": [f"{name}={value}" for name, value in plan.env.items()],
+        "Env": [f"{name}={value}" for name, value in environment.items()],
         "Labels": dict(plan.labels),
         "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": {

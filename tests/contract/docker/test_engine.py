@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -43,6 +44,16 @@ async def test_output_comes_apart_and_the_end_is_told(
     await engine.drain(await engine.start(container), lambda out, err: got.append((out, err)))
     assert await engine.ended(container) == Ended(3, out_of_memory=False)
     assert sorted(got, key=str) == [(None, b"err\n"), (b"out\n", None)]
+
+
+async def test_a_container_without_gpus_cannot_ask_for_them_by_its_environment(
+    engine: DockerEngine, job_image: str, label: str
+) -> None:
+    got: list[tuple[bytes | None, bytes | None]] = []
+    asks = plan(job_image, label, "sh", "-c", "echo $NVIDIA_VISIBLE_DEVICES $OTHER")
+    asks = replace(asks, env={"NVIDIA_VISIBLE_DEVICES": "all", "OTHER": "kept"})
+    await engine.start(await engine.create(asks), lambda out, err: got.append((out, err)))
+    assert got == [(b"void kept\n", None)]
 
 
 async def test_kill_ends_what_ignores_sigterm_and_may_come_late(
