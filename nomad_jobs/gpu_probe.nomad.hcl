@@ -108,8 +108,9 @@ job "gpu-probe" {
           gpus = [dict(zip(FIELDS, line.split(", "))) for line in rows or []]
           for gpu in gpus:
               gpu["memory_mib"] = int(gpu["memory_mib"]) if gpu.get("memory_mib", "").isdigit() else None
-          devices = [word for word in os.environ.get("NVIDIA_VISIBLE_DEVICES", "").split(",") if word]
-          report = {"node": os.environ["NODE"], "asked": int(os.environ["ASKED"]), "devices": devices, "gpus": gpus}
+          asked = int(os.environ["ASKED"])  # where none were, the variable is Nomad's own environment's
+          devices = [word for word in os.environ.get("NVIDIA_VISIBLE_DEVICES", "").split(",") if word and asked]
+          report = {"node": os.environ["NODE"], "asked": asked, "devices": devices, "gpus": gpus}
           if rows is None:
               report["nvidia_smi"] = wrong
           else:

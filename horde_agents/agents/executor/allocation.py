@@ -9,7 +9,10 @@ from typing import Final
 from horde_agents.jobs.slot_ids import cpu_slot_id, gpu_slot_id
 
 _PREFIX: Final = "HORDE_EXECUTOR_"
-#: What NVIDIA's device plugin writes where a task has no device.
+_DEVICES: Final = "NVIDIA_VISIBLE_DEVICES"
+#: As the job file says how many devices a holder has.
+_COUNT: Final = "NOMAD_META_gpus"
+#: What stands there where a task has no device.
 _NO_DEVICE: Final = frozenset({"", "void", "none"})
 
 
@@ -21,13 +24,11 @@ def allocation_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """``environ`` with the settings that follow from it; as it is outside of Nomad.
 
     Raises:
-        AllocationWrong: inside of Nomad, without what the job template has to give.
+        AllocationWrong: inside of Nomad, without what the job template has to give, or with other GPUs.
     """
     if "NOMAD_ALLOC_ID" not in environ:
         return dict(environ)
-    devices = [
-        uuid for uuid in environ.get("NVIDIA_VISIBLE_DEVICES", "").split(",") if uuid not in _NO_DEVICE
-    ]
+    devices = _devices(environ)
     node = _wanted(environ, f"{_PREFIX}NODE_NAME")
     if devices:
         slot_id = gpu_slot_id(node, devices)
@@ -42,6 +43,24 @@ def allocation_settings(environ: Mapping[str, str]) -> dict[str, str]:
         f"{_PREFIX}MINERS": _wanted(environ, "NOMAD_META_miners"),
         f"{_PREFIX}MEANT_FOR": environ.get("NOMAD_META_attempt", ""),
     }
+
+
+def _devices(environ: Mapping[str, str]) -> list[str]:
+    """The devices of this allocation, as the plugin named them.
+
+    Nomad hands its own environment down, and where it runs in a container that may name GPUs, too: those
+    belong to nobody. Taken for a slot's, two holders would have the same GPU.
+    """
+    count, given = environ.get(_COUNT, ""), environ.get(_DEVICES, "")
+    if count == "0":
+        return []
+    devices = [uuid for uuid in given.split(",") if uuid not in _NO_DEVICE]
+    if count and count != str(len(devices)):
+        raise AllocationWrong(
+            f"This holder's class has {count} GPUs, and {_DEVICES} is {given!r}. See on the node: "
+            "nvidia-smi, journalctl -u nomad."
+        )
+    return devices
 
 
 def _wanted(environ: Mapping[str, str], name: str) -> str:

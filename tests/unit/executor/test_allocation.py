@@ -27,6 +27,19 @@ def test_holder_without_devices_has_its_class_and_index_in_the_slot(none: str) -
     assert settings["HORDE_EXECUTOR_ALLOCATION_ID"] == "a1"
 
 
+@pytest.mark.parametrize("inherited", ["0", "all", "GPU-a"])
+def test_gpus_of_nomads_own_environment_are_nobodys(inherited: str) -> None:
+    settings = allocation_settings(_GIVEN | {"NVIDIA_VISIBLE_DEVICES": inherited, "NOMAD_META_gpus": "0"})
+    assert settings["HORDE_EXECUTOR_SLOT_ID"] == "gpu7:cpu-t3"
+    assert settings["HORDE_EXECUTOR_GPU_UUIDS"] == ""
+
+
+@pytest.mark.parametrize("given", ["", "void", "GPU-a", "GPU-a,GPU-b,GPU-c"])
+def test_holder_with_other_than_its_classs_gpus_is_refused(given: str) -> None:
+    with pytest.raises(AllocationWrong, match="has 2 GPUs, and NVIDIA_VISIBLE_DEVICES is"):
+        allocation_settings(_GIVEN | {"NVIDIA_VISIBLE_DEVICES": given, "NOMAD_META_gpus": "2"})
+
+
 @pytest.mark.parametrize(
     "missing",
     ["NOMAD_META_index", "NOMAD_META_miners", "HORDE_EXECUTOR_NODE_NAME", "HORDE_EXECUTOR_SHORT_CODE"],
