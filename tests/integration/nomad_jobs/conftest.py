@@ -186,7 +186,8 @@ def _client(folder: Path, consul: ConsulServer, server_address: str) -> ServerPr
     }
     (folder / "client.json").write_text(json.dumps(config))
     files = [f"-config={folder / file}" for file in ("client.json", "plugins.hcl")]
-    environment = {"HORDE_FAKE_GPUS": str(folder / "gpus.json")}
+    # as where Nomad itself runs in a container with GPUs: no task may take that for its own
+    environment = {"HORDE_FAKE_GPUS": str(folder / "gpus.json"), "NVIDIA_VISIBLE_DEVICES": "all"}
     return ServerProcess([str(program(NOMAD)), "agent", *files], folder / "client.log", environment)
 
 

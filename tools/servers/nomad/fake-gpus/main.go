@@ -112,10 +112,18 @@ func fingerprint(text []byte) *device.FingerprintResponse {
 	return device.NewFingerprint(groups...)
 }
 
+// attributes has the names and units of NVIDIA's plugin; what the file does not say is as an idle H200 reported it.
 func attributes(gpu listed) map[string]*structs.Attribute {
 	return map[string]*structs.Attribute{
-		"memory":         structs.NewIntAttribute(gpu.MemoryMiB, structs.UnitMiB),
-		"driver_version": structs.NewStringAttribute(gpu.DriverVersion),
+		"memory":           structs.NewIntAttribute(gpu.MemoryMiB, structs.UnitMiB),
+		"driver_version":   structs.NewStringAttribute(gpu.DriverVersion),
+		"bar1":             structs.NewIntAttribute(262144, structs.UnitMiB),
+		"cores_clock":      structs.NewIntAttribute(345, structs.UnitMHz),
+		"memory_clock":     structs.NewIntAttribute(3201, structs.UnitMHz),
+		"pci_bandwidth":    structs.NewIntAttribute(49152, structs.UnitMBPerS),
+		"power":            structs.NewIntAttribute(78, structs.UnitW),
+		"display_state":    structs.NewStringAttribute("1"),
+		"persistence_mode": structs.NewStringAttribute("1"),
 	}
 }
 
