@@ -16,6 +16,7 @@ from horde_agents.agents.executor.address_book import AddressBook
 from horde_agents.agents.executor.app import STOP_NOW, serve_one_job
 from horde_agents.agents.executor.link import MinerRefused
 from horde_agents.agents.executor.settings import ExecutorSettings
+from horde_agents.clients.docker import EngineFault
 from horde_agents.runtime.backoff import delays_s
 from horde_agents.runtime.logs import get_logger
 
@@ -128,6 +129,9 @@ def _live(settings: ExecutorSettings, book: AddressBook, idle_s: float, *, slot_
         left_free = loop.run_until_complete(serve_one_job(settings, book, idle_s, slot_is_free=slot_is_free))
     except MinerRefused as refused:
         _log.info("not wanted any more", slot=settings.slot_id, why=str(refused))
+    except EngineFault as error:
+        _log.error("no executor without its container engine", slot=settings.slot_id, why=str(error))
+        return _FAILED
     except Exception:  # noqa: BLE001  (outermost frame of the process: log and end)
         _log.exception("executor crashed", slot=settings.slot_id)
         return _FAILED
