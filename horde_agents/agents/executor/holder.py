@@ -16,7 +16,7 @@ from horde_agents.agents.executor.address_book import AddressBook
 from horde_agents.agents.executor.app import STOP_NOW, serve_one_job
 from horde_agents.agents.executor.link import MinerRefused
 from horde_agents.agents.executor.settings import ExecutorSettings
-from horde_agents.clients.docker import EngineFault
+from horde_agents.clients.docker_faults import EngineFault
 from horde_agents.runtime.backoff import delays_s
 from horde_agents.runtime.logs import get_logger
 
