@@ -52,7 +52,8 @@ async def test_a_container_without_gpus_cannot_ask_for_them_by_its_environment(
     got: list[tuple[bytes | None, bytes | None]] = []
     asks = plan(job_image, label, "sh", "-c", "echo $NVIDIA_VISIBLE_DEVICES $OTHER")
     asks = replace(asks, env={"NVIDIA_VISIBLE_DEVICES": "all", "OTHER": "kept"})
-    await engine.start(await engine.create(asks), lambda out, err: got.append((out, err)))
+    output = await engine.start(await engine.create(asks))
+    await engine.drain(output, lambda out, err: got.append((out, err)))
     assert got == [(b"void kept\n", None)]
 
 
