@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from horde_agents.cli import lists, miner_jobs, validator_show
+from horde_agents.cli import lists, miner_jobs, miner_recover, validator_show
 from horde_agents.cli.devchain import DevchainRefused, call
 from horde_agents.jobs.classes import add_classes
 from horde_agents.jobs.events import kind_of
@@ -25,6 +25,7 @@ miner = typer.Typer(help="Serves one UID with its executors.", no_args_is_help=T
 executor = typer.Typer(help="Keeps one slot and runs its jobs.", no_args_is_help=True)
 validator.add_typer(validator_show.app, name="show")
 miner.command("jobs")(miner_jobs.jobs)
+miner.command("recover")(miner_recover.recover)
 
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="Settings file (TOML); the environment goes before it.")

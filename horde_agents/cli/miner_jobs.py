@@ -2,32 +2,20 @@
 
 import asyncio
 import json
-import re
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from horde_agents.cli.columns import columns
+from horde_agents.cli.spans import span
 from horde_agents.runtime import clock
 from horde_agents.runtime.settings import load_settings
 
 if TYPE_CHECKING:
     from horde_agents.agents.miner.job_report import JobReport
-
-_SPAN: Final = re.compile(r"([1-9]\d{0,4})([smhd])")
-_UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_MOST_DAYS: Final = 3_650
-
-
-def _span(text: str) -> timedelta:
-    found = _SPAN.fullmatch(text)
-    if found is None:
-        raise typer.BadParameter(f"{text!r} is no span such as 30m, 24h or 7d")
-    span = timedelta(seconds=int(found[1]) * _UNITS_S[found[2]])
-    return min(span, timedelta(days=_MOST_DAYS))
 
 
 def jobs(
@@ -36,7 +24,7 @@ def jobs(
         typer.Option("--config", "-c", help="Settings file (TOML); the environment goes before it."),
     ] = None,
     since: Annotated[
-        timedelta, typer.Option(parser=_span, metavar="SPAN", help="How far back: 30m, 24h, 7d.")
+        timedelta, typer.Option(parser=span, metavar="SPAN", help="How far back: 30m, 24h, 7d.")
     ] = "24h",  # type: ignore[assignment]  # typer gives the parser its default as text
     last: Annotated[int, typer.Option(min=1, max=500, help="Jobs shown one by one, the newest.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

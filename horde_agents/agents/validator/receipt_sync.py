@@ -14,10 +14,10 @@ from typing import Final, NoReturn
 import aiohttp
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from horde_agents.agents.validator.page_fetch import FetchFailed, Limits, News, fetch_news
 from horde_agents.agents.validator.parts import Parts
 from horde_agents.agents.validator.peer_pages import PageBook, Peer, cursor_name
 from horde_agents.agents.validator.receipt_checker import Checked, Checker, CheckerLost, Question, checking
+from horde_agents.clients.page_fetch import FetchFailed, Limits, News, fetch_news
 from horde_agents.protocol.extensions import Extension
 from horde_agents.receipts.pages import PAGE_S
 from horde_agents.runtime.clock import now

@@ -161,6 +161,22 @@ async def test_an_own_receipt_gets_the_miners_signature_from_its_page(tmp_path: 
         assert validator.parts.others_occupancy.counts(CLASS, now()).get(MINER.hotkey, 0) == 0
 
 
+async def test_a_validator_that_lost_its_database_gets_its_receipts_back_from_a_miner(tmp_path: Path) -> None:
+    _, own = hotkey_file(tmp_path, "validator")
+    job = started(MINER, own)
+    text = line(job, MINER, own) + line(finished(job), MINER, own)
+    async with miner_pages(lambda kind: b"" if kind else text) as port, reader(tmp_path, port) as validator:
+
+        async def are_back() -> bool:
+            return len(await rows(validator, receipt_rows)) == 2
+
+        assert await eventually(are_back, 20)
+        for row in await rows(validator, receipt_rows):
+            assert row.validator_hotkey == own.hotkey
+            assert row.validator_signature
+            assert row.miner_signature
+
+
 async def test_progress_pages_are_read_of_miners_that_announced_them_alone(tmp_path: Path) -> None:
     job = started(MINER, ISSUER)
     asked: list[str] = []
