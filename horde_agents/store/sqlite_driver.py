@@ -57,7 +57,8 @@ class Connection:
         self._connection = raw
         self._thread = thread
         self._in_place = in_place
-        self._last: Future[Any] | None = None
+        self._was_called_off = False
+        self._closing: Future[None] | None = None
 
     @property
     def in_transaction(self) -> bool:
@@ -82,25 +83,26 @@ class Connection:
             await self.apart(self._connection.rollback)
 
     async def close(self) -> None:
-        await self.apart(self._connection.close)
-        self._thread.shutdown(wait=False)
+        await asyncio.wrap_future(self._closed())
 
     def stop(self) -> None:
-        self._thread.submit(self._connection.close)
-        self._thread.shutdown(wait=False)
+        self._closed()
 
     def can_run_in_place(self, statement: str) -> bool:
-        """Whether it is quick; nothing is while the thread still has what a cancelled task gave it."""
-        return self._is_idle() and statement.startswith(self._in_place)
+        """Whether it is quick; nothing is once the thread may still have what a cancelled task gave it."""
+        return not self._was_called_off and statement.startswith(self._in_place)
 
     async def apart(self, call: Callable[[], T]) -> T:
         """Run in the connection's thread, behind whatever that still does."""
-        self._last = future = self._thread.submit(call)
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(self._thread.submit(call))
+        except asyncio.CancelledError:
+            self._was_called_off = True  # it goes on, and nobody is told of its end
+            raise
 
     def begins_at_once(self) -> bool:
-        """Take the write lock, unless another process has it or the thread has something to do."""
-        if not self._is_idle():
+        """Take the write lock, unless another process has it or the thread may have something to do."""
+        if self._was_called_off:
             return False
         self._connection.execute("PRAGMA busy_timeout = 0")
         try:
@@ -113,8 +115,13 @@ class Connection:
             self._connection.execute(f"PRAGMA busy_timeout = {_LOCK_WAIT_S * 1000:.0f}")
         return True
 
-    def _is_idle(self) -> bool:
-        return self._last is None or self._last.done()
+    def _closed(self) -> "Future[None]":
+        """Break off what still runs, which nobody waits for, and close behind it; once is enough."""
+        if self._closing is None:
+            self._connection.interrupt()
+            self._closing = self._thread.submit(self._connection.close)
+            self._thread.shutdown(wait=False)
+        return self._closing
 
 
 class Cursor:
@@ -143,13 +150,17 @@ class Cursor:
         return self._cursor.lastrowid
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> None:
+        self._ahead, self._is_at_end = [], False
         if self._connection.can_run_in_place(statement):
             self._cursor.execute(statement, parameters)
         elif statement != _BEGIN_WRITE or not self._connection.begins_at_once():
             await self._connection.apart(lambda: self._execute(statement, parameters))
 
     async def executemany(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
-        self._cursor.executemany(statement, rows)
+        if self._connection.can_run_in_place(statement):
+            self._cursor.executemany(statement, rows)
+        else:
+            await self._connection.apart(lambda: self._cursor.executemany(statement, rows))
 
     async def fetchone(self) -> Any:  # noqa: ANN401  (a row)
         rows = await self.fetchmany(1)

@@ -10,10 +10,15 @@ from sqlalchemy import select, text
 
 from horde_agents.store import facts, tables
 from horde_agents.store.engine import Store, open_store
+from horde_agents.store.sqlite_driver import connect_reader
 
 #: Counts to a million, which takes SQLite a while, and gives as many rows.
 _LONG = text(
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) SELECT i FROM n"
+)
+#: Gives one row, in some minutes.
+_ENDLESS = text(
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000000) SELECT max(i) FROM n"
 )
 _MORE_THAN_COME_FIRST = 1_000
 
@@ -84,6 +89,36 @@ async def test_a_read_that_is_called_off_disturbs_no_later_one(store: Store) -> 
         await store.writer.run(lambda connection: facts.put(connection, "known", ""))
         async with store.reading() as connection:
             assert (await connection.execute(select(tables.facts.c.name))).scalars().all() == ["known"]
+
+
+async def test_a_read_that_is_called_off_ends_at_once(store: Store) -> None:
+    async def read() -> None:
+        async with store.reading() as connection:
+            await connection.execute(_ENDLESS)
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0.1)
+    reading.cancel()
+    await asyncio.wait([reading], timeout=5)
+    assert reading.cancelled()
+
+
+async def test_nothing_runs_in_place_while_the_thread_may_have_something_to_do(file: Path) -> None:
+    connection = await connect_reader(str(file))
+    for statement in (_ENDLESS.text, "SELECT 1"):  # the second never begins, and the first still runs then
+        asking = asyncio.create_task(connection.cursor().execute(statement))
+        await asyncio.sleep(0.1)
+        asking.cancel()
+        await asyncio.wait([asking])
+    assert not connection.can_run_in_place("BEGIN")
+    await asyncio.wait_for(connection.close(), 5)
+
+
+async def test_closing_twice_is_closing_once(file: Path) -> None:
+    connection = await connect_reader(str(file))
+    await connection.close()
+    connection.stop()  # as SQLAlchemy does when what waits for the end of closing is called off
+    await connection.close()
 
 
 async def test_what_is_read_in_one_transaction_is_of_one_instant(store: Store) -> None:
