@@ -46,7 +46,8 @@ async def serve_one_job(
     """Live as one executor: at most one job, then return; without one, after ``idle_s``.
 
     Returns whether the slot is left free, which the slot's next executor need not look up then
-    (``slot_is_free``). GPUs are looked up always: another slot may have had some of them.
+    (``slot_is_free``). GPUs are looked up always: another slot may have had some of them. After a failure of
+    the horde's it looks, too, and so takes no job from its miner while there is no container engine.
 
     Raises:
         EngineFault: the container engine is away, so the slot cannot be served.
@@ -104,7 +105,7 @@ async def _serve(
         await run.clean_up()
         for task in (beating, cancel, stopping):
             task.cancel()
-    return run.left_nothing
+    return run.left_nothing and not isinstance(final, HordeFailed)
 
 
 async def _acknowledged(

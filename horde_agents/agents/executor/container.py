@@ -13,7 +13,7 @@ from horde_agents.agents.executor.outcome import StageFailed
 from horde_agents.agents.executor.settings import ExecutorSettings
 from horde_agents.agents.executor.workspace import TooDeep, Workspace
 from horde_agents.clients.docker import ContainerPlan, Ended, Engine, Image, Sandbox
-from horde_agents.clients.docker_faults import EngineFault
+from horde_agents.clients.docker_faults import EngineAway, EngineFault
 from horde_agents.jobs.events import JobFailed
 from horde_agents.jobs.faults import Cause, JobFaultReason, Stage
 from horde_agents.jobs.spec import JobSpec
@@ -87,11 +87,17 @@ class JobContainer:
             raise self._fault(JobFaultReason.NONZERO_RETURN_CODE, message, ended.exit_status, None)
 
     async def remove(self) -> None:
-        """Leave nothing of it on the machine, also when it was still being created."""
+        """Leave nothing of it on the machine, also when it was still being created.
+
+        Raises:
+            EngineFault: something may be left.
+        """
         if self._creating is None:
             return
         try:
             container = await self._creating
+        except EngineAway:
+            raise  # it may come to be after all
         except EngineFault:
             return  # it never came to be
         await self.engine.remove(container)

@@ -18,6 +18,7 @@ from horde_agents.protocol.job_frames import (
     V0ExecutionDoneRequest,
     V0ExecutorReadyRequest,
     V0HordeFailedRequest,
+    V0InitialJobRequest,
     V0JobFailedRequest,
     V0JobFinishedRequest,
     V0VolumesReadyRequest,
@@ -62,6 +63,31 @@ async def test_each_job_gets_an_executor_of_its_own(slot: Slot, tmp_path: Path) 
         assert miner.tokens[0] == f"Bearer {TOKEN}"
         assert TOKEN.encode() not in Path(f"/proc/{holder.pid}/cmdline").read_bytes()
     slot.check_nothing_left()
+
+
+async def test_a_holder_takes_one_job_and_no_more_from_its_miner_while_its_engine_is_away(
+    slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket = tmp_path / "docker.sock"
+    socket.symlink_to("/var/run/docker.sock")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{socket}")
+    async with listening(tmp_path / "miner") as miner, holding(slot, miner):
+        well = await miner.link()
+        uuid = await begin(well, slot, "echo well")
+        await finished(well)
+        await well.send(HordeAck(job_uuid=uuid))
+        link = await miner.link()
+        socket.unlink()
+        await link.send(
+            V0InitialJobRequest(job_uuid="in-vain", executor_class="always_on.test", docker_image=slot.image)
+        )
+        report = await link.expect(V0HordeFailedRequest)
+        assert (report.context or {})["cause"] == Cause.DOCKER_FAILED
+        await link.send(HordeAck(job_uuid="in-vain"))
+        await asyncio.sleep(3)
+        assert miner.links.empty()
+        socket.symlink_to("/var/run/docker.sock")
+        await miner.link()
 
 
 async def test_a_job_outlives_a_broken_link_and_reports_all_again(slot: Slot, tmp_path: Path) -> None:
