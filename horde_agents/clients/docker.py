@@ -1,7 +1,7 @@
 """The container engine of a gpu node, through aiodocker: a job's way is hot, so no thread is on it."""
 
+import asyncio
 import json
-import os
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +15,7 @@ from aiodocker.stream import Stream
 from aiohttp import ClientError, ClientTimeout
 from yarl import URL
 
+from horde_agents.clients.docker_address import connect
 from horde_agents.clients.docker_faults import (
     EngineAway,
     EngineRefused,
@@ -22,11 +23,10 @@ from horde_agents.clients.docker_faults import (
     ImageRefused,
     PlanRefused,
 )
-from horde_agents.clients.docker_registry import API_VERSION, by_digest, name_fault, pull
+from horde_agents.clients.docker_registry import by_digest, name_fault, pull
 
 Take = Callable[[bytes | None, bytes | None], None]
 
-_SOCKET: Final = "unix:///var/run/docker.sock"
 _STDOUT: Final = 1
 _CALL_S: Final = 120
 _BAD_REQUEST: Final = 400
@@ -141,6 +141,7 @@ class DockerEngine:
     def __init__(self, call_s: float = _CALL_S) -> None:
         self._docker: Docker | None = None
         self._call_s = call_s
+        self._timeout = ClientTimeout(total=call_s)
 
     async def close(self) -> None:
         """Close the connections to the daemon."""
@@ -154,23 +155,23 @@ class DockerEngine:
         found = await self._inspected(reference)
         if found is None:
             await pull(reference, self._call_s)
-            with _translated():
+            with _image_faults(), _translated():
                 found = await self._connected().images.inspect(reference)
         config = found.get("Config") or {}
         return Image(reference, tuple(sorted(config.get("Volumes") or ())))
 
     async def create(self, plan: ContainerPlan) -> str:
         _check_text(plan)
-        with _plan_faults(), _translated():
+        with _plan_faults(), _image_faults(), _translated():
             return (await self._connected().containers.create(_config(plan), name=plan.name)).id
 
     async def start(self, container: str) -> Stream:
-        docker = self._connected()
-        output = Stream(docker, lambda: _attachment(container))
+        output = Stream(self._connected(), lambda: _attachment(container))
         with _plan_faults(), _translated():
-            await output.__aenter__()  # attached before it runs, so that nothing it prints is lost
             try:
-                await docker.containers.container(container).start()
+                async with asyncio.timeout(self._call_s):
+                    await output.__aenter__()  # attached before it runs, so that nothing it prints is lost
+                    await self._container(container).start()
             except BaseException:
                 await output.close()
                 raise
@@ -192,7 +193,7 @@ class DockerEngine:
 
     async def kill(self, container: str) -> None:
         with _translated(), _gone_is_fine():
-            await self._container(container).kill()
+            await self._container(container).kill(timeout=self._timeout)
 
     async def written_bytes(self, container: str) -> int | None:
         with _translated():
@@ -213,7 +214,7 @@ class DockerEngine:
 
     async def remove(self, container: str) -> None:
         with _translated(), _gone_is_fine():
-            await self._container(container).delete(v=True, force=True)
+            await self._container(container).delete(v=True, force=True, timeout=self._timeout)
 
     async def labelled(self, labels: Mapping[str, str]) -> list[str]:
         wanted = [f"{label}={value}" for label, value in labels.items()]
@@ -223,9 +224,7 @@ class DockerEngine:
 
     def _connected(self) -> Docker:
         if self._docker is None:
-            url = os.environ.get("DOCKER_HOST") or _SOCKET
-            timeout = ClientTimeout(total=self._call_s)
-            self._docker = Docker(url, api_version=f"v{API_VERSION}", timeout=timeout)
+            self._docker = connect(self._timeout)
         return self._docker
 
     def _container(self, container: str) -> DockerContainer:
@@ -236,9 +235,9 @@ class DockerEngine:
         try:
             with _translated():
                 return await self._connected().images.inspect(reference)
-        except ImageMissing:
-            return None
         except EngineRefused as error:
+            if error.status == _NOT_FOUND:
+                return None
             raise name_fault(reference, error.status, str(error)) from error
 
 
@@ -246,6 +245,9 @@ def _check_text(plan: ContainerPlan) -> None:
     """A NUL ends an argument early, and in a variable it breaks the runtime as if the machine had failed."""
     if any("\0" in text for text in (*plan.args, *plan.env, *plan.env.values())):
         raise PlanRefused("an argument or environment variable holds a NUL character")
+    wrong = next((name for name in plan.env if "=" in name), None)
+    if wrong is not None:  # Docker would take it for another variable of that beginning, which may be ours
+        raise PlanRefused(f"the environment variable {wrong!r:.120} has an equals sign in its name")
 
 
 async def _attachment(container: str) -> tuple[URL, None, bool]:
@@ -308,11 +310,22 @@ def _translated() -> Iterator[None]:
     except DockerError as error:
         if error.status == _UNREACHABLE:
             raise EngineAway(f"The Docker daemon does not answer: {error.message}") from error
-        if error.status == _NOT_FOUND:
-            raise ImageMissing(error.message) from error
-        raise EngineRefused(error.message, error.status) from error
+        raise EngineRefused(error.message or f"HTTP status {error.status}", error.status) from error
     except (ClientError, TimeoutError, OSError, ValueError) as error:
         raise EngineAway(f"The Docker daemon does not answer: {str(error) or repr(error)}") from error
+    except (TypeError, AttributeError, LookupError, AssertionError) as error:
+        raise EngineAway(f"What the Docker daemon answers makes no sense: {error!r}") from error
+
+
+@contextmanager
+def _image_faults() -> Iterator[None]:
+    """Where an image is asked for it is what is not found; elsewhere a container, the node's affair."""
+    try:
+        yield
+    except EngineRefused as error:
+        if error.status != _NOT_FOUND:
+            raise
+        raise ImageMissing(str(error)) from error
 
 
 @contextmanager
