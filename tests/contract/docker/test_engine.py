@@ -141,11 +141,10 @@ async def test_a_name_that_is_none_is_refused(engine: DockerEngine, name: str) -
         await engine.image(name)
 
 
+@pytest.mark.parametrize("name", ["", "NVIDIA_VISIBLE_DEVICES=all,"])
 async def test_a_plan_that_does_not_fit_together_is_told_from_a_broken_engine(
-    engine: DockerEngine, job_image: str, label: str
+    engine: DockerEngine, job_image: str, label: str, name: str
 ) -> None:
-    wrong = plan(job_image, label, "true")
+    wrong = replace(plan(job_image, label, "true"), env={"NVIDIA_VISIBLE_DEVICES": "", name: ""})
     with pytest.raises(PlanRefused):
-        await engine.create(
-            ContainerPlan(wrong.name, wrong.image, wrong.args, {"": "x"}, {}, wrong.labels, _SANDBOX)
-        )
+        await engine.create(wrong)
