@@ -5,7 +5,7 @@ Its calls block, so they run in a thread.
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Final, TypeVar
 
 from docker.api.client import APIClient
@@ -26,6 +26,7 @@ T = TypeVar("T")
 #: Of Docker 20.10, which Debian 12 has.
 API_VERSION: Final = "1.41"
 _BAD_REQUEST: Final = 400
+_NO_SPACE: Final = "no space left"
 
 
 async def by_digest(name: str, call_s: float) -> str:
@@ -61,11 +62,14 @@ def _by_digest(api: APIClient, name: str) -> str:
 
 def _pull(api: APIClient, reference: str) -> None:
     try:
-        api.pull(reference)
+        steps = api.pull(reference, stream=True, decode=True)
+        failure = next((step["error"] for step in steps if "error" in step), None)
     except APIError as error:
-        if "no space left" in str(error.explanation):
+        if _NO_SPACE in str(error.explanation):
             raise
         raise ImageMissing(f"{reference}: {error.explanation or error}") from error
+    if failure is not None:  # what breaks once the daemon has begun comes with status 200
+        raise EngineRefused(failure, 0) if _NO_SPACE in failure else ImageMissing(f"{reference}: {failure}")
 
 
 def name_fault(name: str, status: int | None, text: str) -> EngineFault:
@@ -76,10 +80,14 @@ def name_fault(name: str, status: int | None, text: str) -> EngineFault:
 
 async def _asked(question: Callable[[APIClient], T], call_s: float) -> T:
     def asked() -> T:
-        with _translated():
-            return question(APIClient(version=API_VERSION, timeout=call_s, **kwargs_from_env()))
+        with _translated(), closing(_api(call_s)) as api:
+            return question(api)
 
     return await asyncio.to_thread(asked)
+
+
+def _api(call_s: float) -> APIClient:
+    return APIClient(version=API_VERSION, timeout=call_s, **kwargs_from_env())
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """A Docker daemon that hangs or answers oddly: the node is at fault by name, and nothing waits for ever."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -128,6 +129,22 @@ async def test_tls_is_spoken_where_dockers_own_programs_speak_it(
         assert await _ask(_CALLS["labelled"]) == ["c"]
     finally:
         await runner.cleanup()
+
+
+async def test_a_disk_that_fills_up_during_a_pull_is_the_nodes_fault(answers: list[Answer]) -> None:
+    answers.append(_fills_up)
+    with pytest.raises(EngineRefused, match="no space left"):
+        await _ask(lambda engine: engine.image(f"127.0.0.1:1/large@sha256:{'0' * 64}"))
+
+
+async def _fills_up(request: web.Request) -> web.StreamResponse:
+    if request.method == "GET":
+        return web.json_response({"message": "No such image"}, status=404)
+    failure = "write /var/lib/docker/tmp/1: no space left on device"
+    steps = ({"status": "Extracting"}, {"errorDetail": {"message": failure}, "error": failure})
+    answer = web.json_response(text="".join(f"{json.dumps(step)}\r\n" for step in steps))
+    answer.enable_chunked_encoding()
+    return answer
 
 
 async def _has_one_container(_request: web.Request) -> web.StreamResponse:
