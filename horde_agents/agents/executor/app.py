@@ -46,8 +46,8 @@ async def serve_one_job(
     """Live as one executor: at most one job, then return; without one, after ``idle_s``.
 
     Returns whether the slot is left free, which the slot's next executor need not look up then
-    (``slot_is_free``). GPUs are looked up always: another slot may have had some of them. After a failure of
-    the horde's it looks, too, and so takes no job from its miner while there is no container engine.
+    (``slot_is_free``). GPUs are looked up always: another slot may have had some of them. After a job that
+    failed it looks, too, and so takes no other from its miner while the container engine is away or hangs.
 
     Raises:
         EngineFault: the container engine is away, so the slot cannot be served.
@@ -105,7 +105,7 @@ async def _serve(
         await run.clean_up()
         for task in (beating, cancel, stopping):
             task.cancel()
-    return run.left_nothing and not isinstance(final, HordeFailed)
+    return run.left_nothing and isinstance(final, Finished)
 
 
 async def _acknowledged(

@@ -24,8 +24,8 @@ _PR_SET_PDEATHSIG: Final = 1
 #: The signals that end a holder.
 _ENDINGS: Final = (signal.SIGTERM, STOP_NOW)
 _FAILED: Final = 1
-#: An executor's exit code when something of its job could not be removed.
-_LEFT_SOMETHING: Final = 3
+#: An executor's exit code when the next one has to look whether the slot is free.
+_PERHAPS_NOT_FREE: Final = 3
 #: Seconds an executor gets on top of the drain time to clean up and have its report acknowledged.
 _CLEANING_S: Final = 90.0
 #: Seconds on top of the spin-up time that a holder which was made for one attempt waits for it.
@@ -67,7 +67,7 @@ def hold_slot(settings: ExecutorSettings) -> int:
             status = _reaped(child)
             child = None
             slot_is_free = status == 0
-            if status in (0, _LEFT_SOMETHING):
+            if status in (0, _PERHAPS_NOT_FREE):
                 jobs += 1
                 delays = delays_s(0.2, 30.0, Random())  # noqa: S311
             else:
@@ -136,7 +136,7 @@ def _live(settings: ExecutorSettings, book: AddressBook, idle_s: float, *, slot_
         _log.exception("executor crashed", slot=settings.slot_id)
         return _FAILED
     else:
-        return 0 if left_free else _LEFT_SOMETHING
+        return 0 if left_free else _PERHAPS_NOT_FREE
     finally:
         sys.stderr.flush()
     return 0
