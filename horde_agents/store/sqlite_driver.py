@@ -2,7 +2,7 @@
 
 aiosqlite hands every step of every statement to a thread: a dozen hand-overs for one read, each of which
 costs many times what the step does. Here a read is one hand-over and a write's commit is one. Inside an
-open transaction that has its write lock nothing else waits. The names are those that SQLAlchemy's adapter
+open transaction that has its write lock only many rows at once are another. The names are those that SQLAlchemy's adapter
 for aiosqlite asks for.
 """
 
@@ -25,6 +25,8 @@ _LOCK_WAIT_S: Final = 10.0
 _CODE: Final = 0xFF
 #: Rows that come with a statement's own hand-over; most reads are done with it.
 _FIRST_ROWS: Final = 256
+#: Rows that take about as long to write as a hand-over.
+_ROWS_IN_PLACE: Final = 16
 
 
 async def connect_reader(path: str) -> "Connection":
@@ -157,7 +159,7 @@ class Cursor:
             await self._connection.apart(lambda: self._execute(statement, parameters))
 
     async def executemany(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
-        if self._connection.can_run_in_place(statement):
+        if len(rows) <= _ROWS_IN_PLACE and self._connection.can_run_in_place(statement):
             self._cursor.executemany(statement, rows)
         else:
             await self._connection.apart(lambda: self._cursor.executemany(statement, rows))

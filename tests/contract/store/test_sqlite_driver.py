@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.store import facts, tables
 from horde_agents.store.engine import Store, open_store
@@ -62,6 +63,18 @@ async def test_a_long_read_leaves_the_loop_alone(store: Store) -> None:
             assert len((await connection.execute(_LONG)).all()) == 1_000_000
 
     assert await _turns_until(asyncio.create_task(read())) > 1
+
+
+async def test_many_rows_are_written_while_the_loop_goes_on(store: Store) -> None:
+    rows = [{"name": f"{number}", "value": ""} for number in range(10_000)]
+
+    async def write(connection: AsyncConnection) -> bool:
+        turned = asyncio.Event()
+        asyncio.get_running_loop().call_soon(turned.set)
+        await connection.execute(insert(tables.facts), rows)
+        return turned.is_set()
+
+    assert await store.writer.run(write)
 
 
 async def test_all_rows_come_in_order_whether_at_once_or_in_parts(store: Store) -> None:
