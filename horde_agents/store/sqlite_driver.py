@@ -2,8 +2,8 @@
 
 aiosqlite hands every step of every statement to a thread: a dozen hand-overs for one read, each of which
 costs many times what the step does. Here a read is one hand-over and a write's commit is one. Inside an
-open transaction that has its write lock only many rows at once are another. The names are those that SQLAlchemy's adapter
-for aiosqlite asks for.
+open transaction that has its write lock only many rows at once are another. The names are those that
+SQLAlchemy's adapter for aiosqlite asks for.
 """
 
 import asyncio
