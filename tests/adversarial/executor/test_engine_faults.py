@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 
+from horde_agents.agents.executor.app import free_slot
+from horde_agents.agents.executor.outcome import StageFailed
+from horde_agents.agents.executor.stages import JobRun
 from horde_agents.clients.docker import ContainerPlan, DockerEngine
+from horde_agents.clients.docker_faults import EngineAway
 from horde_agents.jobs.events import Finished, HordeFailed, VolumesReady
 from horde_agents.jobs.faults import Cause
 from tests.fixtures.executor import Slot, cause, until
@@ -142,3 +146,25 @@ async def test_a_job_cancelled_soon_after_its_container_is_made_leaves_none(slot
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
+
+
+class SlowEngine(DockerEngine):
+    """The real engine, whose answer to the making of a container comes too late."""
+
+    async def create(self, plan: ContainerPlan) -> str:
+        await super().create(plan)
+        raise EngineAway("no answer")
+
+
+async def test_a_container_that_was_made_without_an_answer_is_looked_for(slot: Slot) -> None:
+    await slot.engine.close()
+    slot.engine = SlowEngine()
+    job = JobRun(slot.engine, slot.settings, slot._tell)
+    spec = slot.spec("true")
+    image = await job.prepare(spec.image)
+    with pytest.raises(StageFailed):
+        await job.run(spec, image)
+    await job.clean_up()
+    assert not job.left_nothing
+    await free_slot(slot.engine, slot.settings)
+    slot.check_nothing_left()
