@@ -168,10 +168,10 @@ class DockerEngine:
     async def start(self, container: str) -> Stream:
         output = Stream(self._connected(), lambda: _attachment(container))
         with _plan_faults(), _translated():
+            async with asyncio.timeout(self._call_s):  # the stream has no limit of its own
+                await output.__aenter__()  # attached before it runs, so that nothing it prints is lost
             try:
-                async with asyncio.timeout(self._call_s):
-                    await output.__aenter__()  # attached before it runs, so that nothing it prints is lost
-                    await self._container(container).start()
+                await self._container(container).start()
             except BaseException:
                 await output.close()
                 raise
