@@ -16,10 +16,10 @@ from aiohttp import ClientError, ClientTimeout
 from yarl import URL
 
 from horde_agents.clients.docker_address import connect
+from horde_agents.clients.docker_blame import image_faults, plan_faults
 from horde_agents.clients.docker_faults import (
     EngineAway,
     EngineRefused,
-    ImageMissing,
     ImageRefused,
     PlanRefused,
 )
@@ -29,7 +29,6 @@ Take = Callable[[bytes | None, bytes | None], None]
 
 _STDOUT: Final = 1
 _CALL_S: Final = 120
-_BAD_REQUEST: Final = 400
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
 #: What aiodocker says instead of a status where nobody answers.
@@ -39,26 +38,6 @@ _TMP: Final = "/tmp"  # noqa: S108  (inside the container)
 #: What NVIDIA's runtime, where it is Docker's default, gives any container. Images name "all", and jobs may.
 _GPUS_SEEN: Final = "NVIDIA_VISIBLE_DEVICES"
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/@-]{0,499}")
-#: What the daemon answers, as 500 or 400, when what it was asked to run is at fault and not the machine.
-_PLAN_FAULTS: Final = (
-    "unable to find user",
-    "no matching entries",
-    "is not a directory",
-    "invalid mount",
-    "invalid volume specification",
-    "Duplicate mount point",
-    "executable file not found",
-    "permission denied: unknown",
-    "no such file or directory: unknown",
-    "error mounting",
-    "argument list too long",
-)
-#: What it answers, as 400 and with such words further on, when what gives a container its GPUs has failed.
-#: Jobs have no hooks of their own; from the start, for a job's words may be quoted later.
-_NODE_FAULT: Final = re.compile(
-    r"(failed to create (shim )?task: )?OCI runtime create failed: (runc create failed: )?"
-    r"unable to start container process: error during container init: error running (\w+ )?hook"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,19 +134,19 @@ class DockerEngine:
         found = await self._inspected(reference)
         if found is None:
             await pull(reference, self._call_s)
-            with _image_faults(), _translated():
+            with image_faults(), _translated():
                 found = await self._connected().images.inspect(reference)
         config = found.get("Config") or {}
         return Image(reference, tuple(sorted(config.get("Volumes") or ())))
 
     async def create(self, plan: ContainerPlan) -> str:
         _check_text(plan)
-        with _plan_faults(), _image_faults(), _translated():
+        with plan_faults(), image_faults(), _translated():
             return (await self._connected().containers.create(_config(plan), name=plan.name)).id
 
     async def start(self, container: str) -> Stream:
         output = Stream(self._connected(), lambda: _attachment(container))
-        with _plan_faults(), _translated():
+        with plan_faults(), _translated():
             async with asyncio.timeout(self._call_s):  # the stream has no limit of its own
                 await output.__aenter__()  # attached before it runs, so that nothing it prints is lost
             try:
@@ -318,17 +297,6 @@ def _translated() -> Iterator[None]:
 
 
 @contextmanager
-def _image_faults() -> Iterator[None]:
-    """Where an image is asked for it is what is not found; elsewhere a container, the node's affair."""
-    try:
-        yield
-    except EngineRefused as error:
-        if error.status != _NOT_FOUND:
-            raise
-        raise ImageMissing(str(error)) from error
-
-
-@contextmanager
 def _gone_is_fine() -> Iterator[None]:
     """A container that is not there, has ended, or is being removed already."""
     try:
@@ -336,17 +304,3 @@ def _gone_is_fine() -> Iterator[None]:
     except DockerError as error:
         if error.status not in (_NOT_FOUND, _CONFLICT):
             raise
-
-
-@contextmanager
-def _plan_faults() -> Iterator[None]:
-    """Tells what the user asked for wrongly from what the machine failed to do."""
-    try:
-        yield
-    except EngineRefused as error:
-        said = str(error)
-        if _NODE_FAULT.match(said) or (
-            error.status != _BAD_REQUEST and not any(text in said for text in _PLAN_FAULTS)
-        ):
-            raise
-        raise PlanRefused(said) from error
