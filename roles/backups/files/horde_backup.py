@@ -7,6 +7,7 @@
     horde-backup fetch [--repository R] [--machine M] [--id ID] FOLDER
                                                      the files of one into FOLDER, compared with their checksums
     horde-backup restore-databases FOLDER [NAME …]   fetched databases in the places of those that are there
+    horde-backup accept [PART …]                     back up what is here from now on, though another repository has what was here before
 
 Owns how a backup is made and read. When it is made, and by whom it is restored, is the role's and the playbooks'. Passwords and tokens
 are in files that root alone can read, and go to other programs by environment or file, never on a command line.
@@ -22,6 +23,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -52,6 +54,11 @@ class Repository:
     place: str
     secrets_file: str = ""
     ca_file: str = ""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is lost with this machine."""
+        return self.place.startswith("/")
 
     def of(self, machine: str) -> "Repository":
         """The repository of another machine, where both are kept at one place."""
@@ -100,13 +107,17 @@ def dump(config: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[str
         if name in config:
             parts[name] = lambda name=name: [_snapshot(name, config[name], folder / f"{name}.snap")]
     made: dict[str, Any] = {}
+    origins: dict[str, int] = {}
     faults = []
     for name, part in parts.items():
         try:
-            made[name] = {file.name: _checksum(file) for file in part()}
+            files = part()
+            origins[name] = _origin(config, name, files)
+            made[name] = {file.name: _checksum(file) for file in files}
         except BackupFailed as fault:
             faults.append(f"{name}: {fault}")
-    manifest = {"machine": config["machine"], "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"), "parts": made}
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    manifest = {"machine": config["machine"], "made_at": now, "parts": made, "origins": origins}
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1))
     return manifest, faults
 
@@ -116,9 +127,16 @@ def make(config: dict[str, Any]) -> int:
     folder = Path(config["staging_dir"])
     with _alone(folder.parent), _empty(folder):
         manifest, faults = dump(config, folder)
-        tags = [f"--tag={tag}" for tag in (_TAG, *manifest["parts"])]
+        origins = [f"{part}={origin}" for part, origin in manifest["origins"].items()]
+        tags = [f"--tag={tag}" for tag in (_TAG, *manifest["parts"], *origins)]
         keep = [f"--keep-{unit}={count}" for unit, count in config["keep"].items() if count]
-        for repository in _repositories(config):
+        try:
+            refuse_another_beginning(config, _repositories(config), manifest["origins"])
+            repositories = _repositories(config)
+        except BackupFailed as fault:
+            faults.append(str(fault))
+            repositories = []
+        for repository in repositories:
             try:
                 repository.have()
                 # what a run that was killed has locked; the repository is this machine's alone, and no other run is under way
@@ -137,9 +155,50 @@ def make(config: dict[str, Any]) -> int:
     return 1 if faults else 0
 
 
+def refuse_another_beginning(config: dict[str, Any], repositories: list[Repository], origins: dict[str, int]) -> None:
+    """Raise where this machine was set up anew and a repository elsewhere has what was here before.
+
+    A backup of the new beginning would be the latest there, be restored instead of a good one, and push the good ones out in time.
+    """
+    machine = config["machine"]
+    if any(_has_backups(repository, machine) for repository in repositories if repository.is_here):
+        return
+    accepted = {file.name for file in _accepted(config).glob("*")}
+    for repository in repositories:
+        if repository.is_here:
+            continue
+        try:
+            repository.have()
+            found = repository.backups(machine)
+        except BackupFailed as fault:
+            unknown = f"{machine} has no backup of its own yet, and makes none until {repository.name} says whether it has"
+            raise BackupFailed(f"{repository.name}: {fault}; {unknown}") from fault
+        if others := [part for part in _parts(config) if part not in accepted and not _goes_on(part, origins.get(part), found)]:
+            newest = f"the newest is {found[-1]['short_id']} of {found[-1]['time'][:16]}"
+            what = " and ".join("databases" if part == "postgresql" else part for part in others)
+            restore = f"playbooks/restore.yml -e restore={what.split()[0]} -e restore_repository={repository.name}"
+            raise BackupFailed(
+                f"{what} of {machine} began anew, and {repository.name} has backups of what was here before, {newest}; nothing was "
+                f"backed up, so that those stay. Restore each ({restore}), or give up what was here before: "
+                "playbooks/backups.yml -e backups_start_anew=true"
+            )
+
+
+def accept(config: dict[str, Any], parts: list[str]) -> list[str]:
+    """Back these parts up from now on, or all, whatever another repository has; return those that are new to it."""
+    if odd := set(parts) - set(_parts(config)):
+        raise BackupFailed(f"{', '.join(sorted(odd))} is not backed up here; {', '.join(_parts(config))} is")
+    folder = _accepted(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    new = [part for part in parts or _parts(config) if not (folder / part).exists()]
+    for part in new:
+        (folder / part).touch()
+    return new
+
+
 def newest_whole(config: dict[str, Any], repository: Repository) -> float | None:
     """When the newest backup was made that has all that this machine keeps; ``None`` where there is none."""
-    wanted = {_TAG, *(name for name in ("postgresql", "consul", "nomad") if name in config)}
+    wanted = {_TAG, *_parts(config)}
     whole = [one for one in repository.backups(config["machine"]) if wanted <= set(one["tags"])]
     return _instant(whole[-1]["time"]).timestamp() if whole else None
 
@@ -237,6 +296,8 @@ def main(words: list[str] | None = None) -> int:
                 print(json.dumps(fetch(repository, asked.machine or config["machine"], asked.id, asked.folder)))
             case "restore-databases":
                 print("\n".join(restore_databases(config, asked.folder, asked.names)))
+            case "accept":
+                print("".join(f"{part}\n" for part in accept(config, asked.parts)), end="")
     except BackupFailed as fault:
         print(f"{fault}.", file=sys.stderr)
         return 1
@@ -258,7 +319,45 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     restorer = does.add_parser("restore-databases")
     restorer.add_argument("folder", type=Path)
     restorer.add_argument("names", nargs="*")
+    does.add_parser("accept").add_argument("parts", nargs="*")
     return parser.parse_args(words)
+
+
+def _parts(config: dict[str, Any]) -> list[str]:
+    return [name for name in ("postgresql", "consul", "nomad") if name in config]
+
+
+def _accepted(config: dict[str, Any]) -> Path:
+    return Path(config["staging_dir"]).parent / "accepted"
+
+
+def _has_backups(repository: Repository, machine: str) -> bool:
+    try:
+        return bool(repository.backups(machine))
+    except BackupFailed:
+        return False  # there is no repository yet, or none that can be read
+
+
+def _origin(config: dict[str, Any], part: str, files: list[Path]) -> int:
+    """What tells one beginning from another: PostgreSQL's own number of its data, and how far Consul and Nomad have counted."""
+    if part == "postgresql":
+        return int(_sql(config[part], "SELECT system_identifier FROM pg_control_system()"))
+    try:
+        with tarfile.open(files[0]) as opened, opened.extractfile("meta.json") as member:
+            return int(json.load(member)["Index"])
+    except (OSError, KeyError, ValueError, tarfile.TarError) as error:
+        raise BackupFailed(f"{files[0].name} is no snapshot: {error}") from error
+
+
+def _goes_on(part: str, origin: int | None, found: list[dict[str, Any]]) -> bool:
+    """Whether a part is what the newest backup with it was made of, or has no backup."""
+    having = [one["tags"] for one in found if part in one["tags"]]
+    if not having:
+        return True
+    before = [int(tag.partition("=")[2]) for tag in having[-1] if tag.startswith(f"{part}=")]
+    if origin is None or not before:
+        return False
+    return origin == before[0] if part == "postgresql" else origin >= before[0]
 
 
 def _repositories(config: dict[str, Any]) -> list[Repository]:

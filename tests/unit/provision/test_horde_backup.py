@@ -1,7 +1,9 @@
 """Which backups count, and what is fetched; restic itself runs in the scenario `backups`."""
 
 import hashlib
+import io
 import json
+import tarfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +21,11 @@ class Scripted(program.Repository):  # type: ignore[name-defined,misc]
     """A repository that has what the test says."""
 
     def restic(self, *words: str) -> str:
+        if words[0] in self.config.get("fails", ()):
+            raise program.BackupFailed("restic failed: no route to host")
         if words[0] == "snapshots":
             return json.dumps(self.config["there"])
-        for name, text in self.config["files"].items():
+        for name, text in self.config.get("files", {}).items():
             Path(words[words.index("--target") + 1], name).write_text(text)
         return ""
 
@@ -89,3 +93,86 @@ def test_an_unknown_backup_is_answered_with_those_that_there_are(tmp_path: Path)
         program.BackupFailed, match="not exactly one backup 0000 of db1; it has a22b9f05 of 2"
     ):
         program.fetch(_repository(_backup(1)), "db1", "0000", tmp_path / "restored")
+
+
+def _begun(tmp_path: Path) -> dict[str, Any]:
+    return {**CONFIG, "staging_dir": str(tmp_path / "now")}
+
+
+def _at_s3(config: dict[str, Any], *there: dict[str, Any], fails: tuple[str, ...] = ()) -> Scripted:
+    return Scripted({**config, "there": list(there), "fails": fails}, "s3", "s3:https://s3/b/db1")
+
+
+ORIGINS = {"postgresql": 7312, "consul": 90}
+OLD = _backup(30, "postgresql", "consul", "postgresql=7000", "consul=5000")
+
+
+def test_a_new_beginning_is_not_backed_up_over_what_s3_has(tmp_path: Path) -> None:
+    config = _begun(tmp_path)
+    with pytest.raises(program.BackupFailed) as refused:
+        program.refuse_another_beginning(config, [_repository(), _at_s3(config, OLD)], ORIGINS)
+    assert "databases and consul of db1 began anew, and s3 has backups" in str(refused.value)
+    assert "the newest is a22b9f05 of " in str(refused.value)
+    assert "-e restore=databases -e restore_repository=s3" in str(refused.value)
+    assert "-e backups_start_anew=true" in str(refused.value)
+
+
+def test_what_goes_on_is_backed_up_on_a_new_disk(tmp_path: Path) -> None:
+    config = _begun(tmp_path)
+    own = _backup(30, "postgresql", "consul", "postgresql=7312", "consul=80")
+    program.refuse_another_beginning(config, [_repository(), _at_s3(config, own)], ORIGINS)
+    program.refuse_another_beginning(config, [_repository(), _at_s3(config)], ORIGINS)
+    program.refuse_another_beginning(config, [_repository()], ORIGINS)
+
+
+def test_a_machine_that_has_backups_is_not_asked_where_it_began(tmp_path: Path) -> None:
+    config = _begun(tmp_path)
+    program.refuse_another_beginning(
+        config, [_repository(_backup(5, "consul")), _at_s3(config, OLD)], ORIGINS
+    )
+
+
+@pytest.mark.parametrize("tags", [["postgresql"], ["postgresql", "postgresql=7312", "consul"]])
+def test_a_beginning_that_nobody_wrote_down_is_another(tmp_path: Path, tags: list[str]) -> None:
+    config = _begun(tmp_path)
+    with pytest.raises(program.BackupFailed, match="began anew"):
+        program.refuse_another_beginning(config, [_repository(), _at_s3(config, _backup(30, *tags))], ORIGINS)
+
+
+def test_a_part_that_could_not_be_dumped_is_not_taken_for_what_it_was(tmp_path: Path) -> None:
+    config = _begun(tmp_path)
+    own = _backup(30, "postgresql", "consul", "postgresql=7312", "consul=80")
+    with pytest.raises(program.BackupFailed, match=r"^consul of db1 began anew"):
+        program.refuse_another_beginning(config, [_repository(), _at_s3(config, own)], {"postgresql": 7312})
+
+
+def test_what_was_restored_or_given_up_is_backed_up(tmp_path: Path) -> None:
+    config = _begun(tmp_path)
+    repositories = [_repository(), _at_s3(config, OLD)]
+    assert program.accept(config, ["postgresql"]) == ["postgresql"]
+    with pytest.raises(program.BackupFailed, match=r"^consul of db1 began anew"):
+        program.refuse_another_beginning(config, repositories, ORIGINS)
+    assert program.accept(config, []) == ["consul"]
+    program.refuse_another_beginning(config, repositories, ORIGINS)
+    with pytest.raises(program.BackupFailed, match="nomad is not backed up here; postgresql, consul is"):
+        program.accept(config, ["nomad"])
+
+
+def test_an_s3_that_does_not_answer_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    config = _begun(tmp_path)
+    away = _at_s3(config, fails=("cat", "init"))
+    with pytest.raises(program.BackupFailed, match=r"no route to host.* none until s3 says whether it has"):
+        program.refuse_another_beginning(config, [_repository(), away], ORIGINS)
+
+
+def test_a_snapshot_says_how_far_its_cluster_has_counted(tmp_path: Path) -> None:
+    file = tmp_path / "consul.snap"
+    meta = json.dumps({"ID": "2-90-1", "Index": 90, "Term": 2}).encode()
+    with tarfile.open(file, "w:gz") as opened:
+        member = tarfile.TarInfo("meta.json")
+        member.size = len(meta)
+        opened.addfile(member, io.BytesIO(meta))
+    assert program._origin(CONFIG, "consul", [file]) == 90
+    file.write_text("cut off")
+    with pytest.raises(program.BackupFailed, match=r"consul\.snap is no snapshot"):
+        program._origin(CONFIG, "consul", [file])
