@@ -63,12 +63,12 @@ def _by_digest(api: APIClient, name: str) -> str:
 def _pull(api: APIClient, reference: str) -> None:
     try:
         steps = api.pull(reference, stream=True, decode=True)
-        failure = next((step["error"] for step in steps if "error" in step), None)
+        failures = [step["error"] for step in steps if "error" in step]  # to the end: frees the socket
     except APIError as error:
         if _NO_SPACE in str(error.explanation):
             raise
         raise ImageMissing(f"{reference}: {error.explanation or error}") from error
-    if failure is not None:  # what breaks once the daemon has begun comes with status 200
+    for failure in failures:  # what breaks once the daemon has begun comes with status 200
         raise EngineRefused(failure, 0) if _NO_SPACE in failure else ImageMissing(f"{reference}: {failure}")
 
 
