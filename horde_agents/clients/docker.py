@@ -61,13 +61,19 @@ class Sandbox:
 
 @dataclass(frozen=True, slots=True)
 class ContainerPlan:
-    """What to run; ``binds`` maps a directory of the host to one of the container."""
+    """What to run, in a container that reaches nothing but itself.
+
+    ``binds`` maps a directory of the host to one of the container, ``read_only`` what the job cannot change.
+    Names in ``/etc/hosts`` are up to the plan, for a container without network gets none from Docker.
+    """
 
     name: str
     image: Image
     args: Sequence[str]
     env: Mapping[str, str] = field(repr=False)
     binds: Mapping[str, str]
+    read_only: Mapping[str, str]
+    hostname: str
     labels: Mapping[str, str]
     sandbox: Sandbox
 
@@ -246,8 +252,13 @@ def _config(plan: ContainerPlan) -> dict[str, Any]:
         "Env": [f"{name}={value}" for name, value in environment.items()],
         "Labels": dict(plan.labels),
         "Healthcheck": {"Test": ["NONE"]},
+        "Hostname": plan.hostname,
+        "NetworkDisabled": True,  # "none" alone has dockerd begin anew for each, to set up nothing
         "HostConfig": {
-            "Binds": [f"{host}:{inside}:rw" for host, inside in plan.binds.items()],
+            "Binds": [
+                *(f"{host}:{inside}:rw" for host, inside in plan.binds.items()),
+                *(f"{host}:{inside}:ro" for host, inside in plan.read_only.items()),
+            ],
             "NetworkMode": "none",
             "CapDrop": ["ALL"],
             "SecurityOpt": ["no-new-privileges"],

@@ -1,4 +1,4 @@
-"""Which directories of the host a job sees, and where in its container."""
+"""Which directories and files of the host a job sees, and where in its container."""
 
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -23,6 +23,14 @@ def binds_of(spec: JobSpec, workspace: Workspace) -> dict[str, str]:
     if spec.artifacts_dir:
         binds.setdefault(str(artifacts_folder(spec, workspace)), _inside(spec.artifacts_dir))
     return binds
+
+
+def names_of(workspace: Workspace) -> dict[str, str]:
+    """File of the host → file of the container, by which a job finds itself.
+
+    Docker has files of its own there otherwise, and a job could fill the host's disk through them.
+    """
+    return {str(workspace.hosts): "/etc/hosts", str(workspace.hostname): "/etc/hostname"}
 
 
 def artifacts_folder(spec: JobSpec, workspace: Workspace) -> Path:

@@ -6,12 +6,12 @@ from typing import Final
 
 from aiodocker.stream import Stream
 
-from horde_agents.agents.executor.binds import binds_of
+from horde_agents.agents.executor.binds import binds_of, names_of
 from horde_agents.agents.executor.capture import Capture
 from horde_agents.agents.executor.hidden_files import hidden_bytes
 from horde_agents.agents.executor.outcome import StageFailed
 from horde_agents.agents.executor.settings import ExecutorSettings
-from horde_agents.agents.executor.workspace import TooDeep, Workspace
+from horde_agents.agents.executor.workspace import HOSTNAME, TooDeep, Workspace
 from horde_agents.clients.docker import ContainerPlan, Ended, Engine, Image, Sandbox
 from horde_agents.clients.docker_faults import EngineAway, EngineFault
 from horde_agents.jobs.events import JobFailed
@@ -176,6 +176,8 @@ class JobContainer:
             args=args,
             env=spec.env,
             binds=binds_of(spec, self.workspace),
+            read_only=names_of(self.workspace),
+            hostname=HOSTNAME,
             labels={
                 **slot_labels(settings),
                 **device_labels(settings),

@@ -16,6 +16,12 @@ _OPEN: Final = 0o777
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Folders nested deeper than this hide what they hold from anybody who measures by path.
 MAX_DEPTH: Final = 100
+#: What a job's container is called; it finds itself by this name as by localhost.
+HOSTNAME: Final = "job"
+_HOSTS: Final = f"""\
+127.0.0.1 localhost {HOSTNAME}
+::1 localhost ip6-localhost ip6-loopback
+"""
 #: What an entry counts at least, so that a million empty files are not free.
 _ENTRY_BYTES: Final = 4096
 
@@ -45,6 +51,8 @@ class Workspace:
         for folder in (workspace.volume, workspace.output, workspace.artifacts):
             folder.mkdir(parents=True)
             folder.chmod(_OPEN)
+        workspace.hosts.write_text(_HOSTS)
+        workspace.hostname.write_text(f"{HOSTNAME}\n")
         return workspace
 
     @property
@@ -61,6 +69,16 @@ class Workspace:
     def artifacts(self) -> Path:
         """Bound to the job's artifacts directory."""
         return self.root / "artifacts"
+
+    @property
+    def hosts(self) -> Path:
+        """Bound to /etc/hosts, read-only."""
+        return self.root / "hosts"
+
+    @property
+    def hostname(self) -> Path:
+        """Bound to /etc/hostname, read-only."""
+        return self.root / "hostname"
 
     def written_bytes(self) -> int:
         """Disk space of what the job wrote; links are counted, never followed.

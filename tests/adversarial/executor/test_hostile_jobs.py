@@ -48,6 +48,14 @@ async def test_a_file_without_a_name_is_space_too(slot: Slot, folder: str) -> No
     assert cause(await small.failure(small.spec("sh", "-c", script, folder))) == Cause.SPACE_EXCEEDED
 
 
+async def test_no_file_that_docker_puts_into_a_container_leads_past_the_space(slot: Slot) -> None:
+    small = slot.with_settings(space_bytes=8 * MIB)
+    written = "for file in hosts hostname resolv.conf; do dd if=/dev/zero of=/etc/$file bs=1M count=40; done"
+    end = await small.failure(small.sh(f"{written}; sleep 60"))
+    assert cause(end) == Cause.SPACE_EXCEEDED
+    assert (end.stderr or "").count("Read-only file system") == 2
+
+
 async def test_a_multitude_of_empty_files_is_space_too(slot: Slot) -> None:
     small = slot.with_settings(space_bytes=8 * MIB)
     script = "i=0; while [ $i -lt 4000 ]; do : > /output/$i; i=$((i+1)); done; sleep 60"

@@ -33,7 +33,9 @@ async def engine(label: str, docker_daemon: None) -> AsyncIterator[DockerEngine]
 def plan(image: str, label: str, *args: str) -> ContainerPlan:
     """A container of the test's own."""
     labels = {"horde.contract": label}
-    return ContainerPlan(f"contract-{uuid.uuid4()}", Image(image), args, {}, {}, labels, _SANDBOX)
+    return ContainerPlan(
+        f"contract-{uuid.uuid4()}", Image(image), args, {}, {}, {}, "contract", labels, _SANDBOX
+    )
 
 
 async def test_output_comes_apart_and_the_end_is_told(

@@ -115,6 +115,17 @@ async def test_the_sandbox_has_no_capabilities_network_or_new_privileges(slot: S
     assert "docker.sock" not in words
 
 
+@pytest.mark.parametrize("name", ["localhost", "job", "127.0.0.1"])
+async def test_a_job_reaches_itself_by_name_and_learns_nothing_of_its_hosts_network(
+    slot: Slot, name: str
+) -> None:
+    script = (
+        "cd /output; echo served > page; httpd -p 8080; hostname; cat /etc/hostname;"
+        'wget -q -O - "http://$0:8080/page"; cat /etc/resolv.conf; tail -n +2 /proc/net/route'
+    )
+    assert (await slot.success(slot.spec("sh", "-c", script, name))).stdout == "job\njob\nserved\n"
+
+
 async def test_a_gpu_preset_on_a_slot_without_gpus_runs_without(slot: Slot) -> None:
     assert (await slot.success(slot.spec("echo", "ran", gpu=True))).stdout == "ran\n"
 

@@ -24,8 +24,7 @@ def with_gpus(slot: Slot, *gpus: str) -> Slot:
 
 async def left_behind(slot: Slot) -> str:
     """A container just as the slot's executor starts one, without the executor."""
-    slot.settings.work_dir.mkdir()
-    workspace = Workspace(slot.settings.work_dir)
+    workspace = Workspace.make(slot.settings.work_dir, slot.settings.slot_id)
     job = JobContainer(slot.engine, slot.settings, workspace, None)  # type: ignore[arg-type]  # never started
     spec = slot.sh("sleep 600")
     container = await slot.engine.create(job._plan(spec, await slot.engine.image(spec.image)))
