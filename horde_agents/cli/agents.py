@@ -13,6 +13,7 @@ from horde_agents.jobs.classes import add_classes
 from horde_agents.jobs.events import kind_of
 from horde_agents.jobs.states import JobState
 from horde_agents.protocol.signing import Hotkey as SigningHotkey
+from horde_agents.runtime.garbage import settle
 from horde_agents.runtime.logs import set_up_logs
 from horde_agents.runtime.settings import AgentSettings, load_settings
 
@@ -39,6 +40,7 @@ def _run(model: type[S], name: str, config: Path | None, serve: Callable[[S], Aw
     settings = load_settings(model, name, config)
     set_up_logs(name, getattr(settings, "log_level", "info"))
     add_classes(getattr(settings, "class_file", None))
+    settle()
     asyncio.run(_awaited(serve(settings)))
 
 

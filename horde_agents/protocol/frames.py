@@ -6,7 +6,7 @@ A frame that cannot be read raises ``MalformedFrame``; nothing here knows a link
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 T = TypeVar("T")
 
@@ -48,6 +48,11 @@ def read_json(text: str | bytes) -> Any:  # noqa: ANN401  (any JSON)
         ValueError: no JSON, or one of these.
     """
     return from_json(text, allow_inf_nan=False)
+
+
+def write_json(value: Any) -> str:  # noqa: ANN401  (any JSON)
+    """Compact JSON of what ``read_json`` takes, keys in their order."""
+    return to_json(value).decode()
 
 
 def read_object(text: str | bytes, limit_bytes: int = MAX_FRAME_BYTES) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from horde_agents.protocol.signed_fields import (
     verify_payload,
 )
 from horde_agents.protocol.signing import KeypairSigner, to_hex
+from horde_agents.runtime.garbage import settle
 from tests.bench.figures import Figure
 
 _COUNT = 1500
@@ -91,6 +92,8 @@ def _serve(folder: str, pipe: Connection) -> None:
         allowed_validators=[_VALIDATOR.hotkey],
         allow_unlisted_hotkeys=True,
     )
+
+    settle()
 
     async def run() -> None:
         async with running_facilitator(settings) as facilitator:

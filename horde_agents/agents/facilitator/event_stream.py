@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -10,6 +9,7 @@ from aiohttp import web
 
 from horde_agents.agents.facilitator.book import JobBook, entry_of
 from horde_agents.jobs.states import JobState
+from horde_agents.protocol.frames import write_json
 from horde_agents.protocol.rest_api import StatusEntry
 from horde_agents.runtime import clock
 from horde_agents.store import jobs, stories
@@ -80,4 +80,4 @@ async def _has_ended(book: JobBook, uuid: str) -> bool:
 
 
 def _line(sequence: int, entry: StatusEntry) -> str:
-    return f"id: {sequence}\nevent: status\ndata: {json.dumps(entry.as_json())}\n\n"
+    return f"id: {sequence}\nevent: status\ndata: {write_json(entry.as_json())}\n\n"

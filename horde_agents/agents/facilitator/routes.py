@@ -18,7 +18,7 @@ from horde_agents.agents.facilitator.logins import Logins
 from horde_agents.agents.facilitator.parts import FacilitatorParts
 from horde_agents.agents.facilitator.submissions import Submissions
 from horde_agents.protocol.facilitator_validator import V0JobCheated, WireSignature
-from horde_agents.protocol.frames import render
+from horde_agents.protocol.frames import render, write_json
 from horde_agents.protocol.rest_api import Refused
 from horde_agents.protocol.signed_fields import (
     Scope,
@@ -97,7 +97,7 @@ class Routes:
                 shown = self.book.shown_new(done.job, body, done.request)
             else:
                 shown = await self._shown(done.job)
-            return web.json_response(shown, status=201)
+            return web.json_response(shown, status=201, dumps=write_json)
 
     async def page(self, request: web.Request) -> web.Response:
         owner = await self._who(request)
@@ -122,18 +122,19 @@ class Routes:
                 "next": None if last else str(request.url.update_query(page=number + 1)),
                 "previous": None if number == 1 else str(request.url.update_query(page=number - 1)),
                 "results": results,
-            }
+            },
+            dumps=write_json,
         )
 
     async def show(self, request: web.Request) -> web.Response:
-        return web.json_response(await self._shown(await self._job(request)))
+        return web.json_response(await self._shown(await self._job(request)), dumps=write_json)
 
     async def cancel(self, request: web.Request) -> web.Response:
         job = await self._job(request)
         await cancel(job, self.book, self.links)
         async with self.parts.store.reading() as connection:
             kept = await jobs.load(connection, job.uuid)
-        return web.json_response(await self._shown(kept or job))
+        return web.json_response(await self._shown(kept or job), dumps=write_json)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         return await stream(request, self.book, await self._job(request))

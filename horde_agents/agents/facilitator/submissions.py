@@ -13,7 +13,7 @@ from horde_agents.agents.facilitator.stakes import Stakes
 from horde_agents.jobs.budget import Limits, whole_budget_s
 from horde_agents.jobs.classes import CATALOGUE
 from horde_agents.protocol.extensions import Extension
-from horde_agents.protocol.frames import STOCK_VALIDATOR_FRAME_BYTES
+from horde_agents.protocol.frames import STOCK_VALIDATOR_FRAME_BYTES, write_json
 from horde_agents.protocol.rest_api import (
     CreateJob,
     Refused,
@@ -183,7 +183,7 @@ class Submissions:
             value = {**kind, "uuid": uuid, "body": body, "signature": signature.as_wire()}
         else:
             value = forwarded_frame(uuid, body, job, signature.as_wire())
-        frame = json.dumps(value, ensure_ascii=False)
+        frame = write_json(value)
         size = len(frame.encode())
         if size > STOCK_VALIDATOR_FRAME_BYTES:
             message = f"The job makes a frame of {size} bytes; {STOCK_VALIDATOR_FRAME_BYTES} is the most. "

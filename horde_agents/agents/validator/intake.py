@@ -1,6 +1,5 @@
 """Checks what a facilitator forwards: who signed it, whether it is new; stores it before it counts."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +19,7 @@ from horde_agents.jobs.faults import RejectionReason
 from horde_agents.jobs.lifecycle import Job, replay
 from horde_agents.jobs.states import Role
 from horde_agents.protocol.facilitator_validator import HordeJobRequest, V2JobRequest, WireSignature
-from horde_agents.protocol.frames import render
+from horde_agents.protocol.frames import render, write_json
 from horde_agents.protocol.rest_api import Refused, read_create_job, read_waiting_terms, whole_frame
 from horde_agents.protocol.signed_fields import (
     Scope,
@@ -143,7 +142,7 @@ class Intake:
             timestamp_ns=signature.timestamp_ns,
             signature=signature.signature,
             signed_sha256=signed_sha256,
-            request_json=json.dumps(frame, ensure_ascii=False),
+            request_json=write_json(frame),
             validator_hotkey=self.parts.signer.hotkey,
             tag=source,
             created_at=at,
