@@ -7,7 +7,7 @@
     horde-backup fetch [--repository R] [--machine M] [--id ID] FOLDER
                                                      the files of one into FOLDER, compared with their checksums
     horde-backup restore-databases FOLDER [NAME …]   fetched databases in the places of those that are there
-    horde-backup accept [PART …]                     back up what is here from now on, though another repository has what was here before
+    horde-backup accept [PART …]                     back up what is here next time, though another repository has what was here before
 
 Owns how a backup is made and read. When it is made, and by whom it is restored, is the role's and the playbooks'. Passwords and tokens
 are in files that root alone can read, and go to other programs by environment or file, never on a command line.
@@ -147,6 +147,8 @@ def make(config: dict[str, Any]) -> int:
                 repository.restic("check", "--quiet", "--read-data-subset=5%")
             except BackupFailed as fault:
                 faults.append(f"{repository.name}: {fault}")
+    if not faults:
+        _forget_accepted(config)
     _write_metrics(config)
     for part, files in manifest["parts"].items():
         print(f"{part}: {', '.join(files) or 'nothing there'}")
@@ -185,7 +187,7 @@ def refuse_another_beginning(config: dict[str, Any], repositories: list[Reposito
 
 
 def accept(config: dict[str, Any], parts: list[str]) -> list[str]:
-    """Back these parts up from now on, or all, whatever another repository has; return those that are new to it."""
+    """Back these parts up, or all, whatever another repository has, until that went well; return those that are new to it."""
     if odd := set(parts) - set(_parts(config)):
         raise BackupFailed(f"{', '.join(sorted(odd))} is not backed up here; {', '.join(_parts(config))} is")
     folder = _accepted(config)
@@ -329,6 +331,12 @@ def _parts(config: dict[str, Any]) -> list[str]:
 
 def _accepted(config: dict[str, Any]) -> Path:
     return Path(config["staging_dir"]).parent / "accepted"
+
+
+def _forget_accepted(config: dict[str, Any]) -> None:
+    """What was accepted is the newest everywhere now; the beginning after it is another that somebody has to accept."""
+    for file in _accepted(config).glob("*"):
+        file.unlink()
 
 
 def _has_backups(repository: Repository, machine: str) -> bool:

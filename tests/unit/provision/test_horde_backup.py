@@ -158,6 +158,20 @@ def test_what_was_restored_or_given_up_is_backed_up(tmp_path: Path) -> None:
         program.accept(config, ["nomad"])
 
 
+def test_what_was_accepted_is_so_until_it_is_in_every_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {**_begun(tmp_path), "keep": {}}
+    monkeypatch.setattr(program, "dump", lambda _config, _folder: ({"parts": {}, "origins": ORIGINS}, []))
+    monkeypatch.setattr(program, "_write_metrics", lambda _config: None)
+    for fails, accepted_after in ((("check",), ["postgresql"]), ((), [])):
+        program.accept(config, ["postgresql"])
+        there = [_repository(_backup(5, "consul")), _at_s3(config, OLD, fails=fails)]
+        monkeypatch.setattr(program, "_repositories", lambda _config, there=there: there)
+        assert program.make(config) == bool(fails)
+        assert [file.name for file in program._accepted(config).glob("*")] == accepted_after
+
+
 def test_an_s3_that_does_not_answer_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
     config = _begun(tmp_path)
     away = _at_s3(config, fails=("cat", "init"))
