@@ -189,7 +189,6 @@ class CycleClock:
         await self._keep(Snapshot(cycle.number, cycle.first_block, seed, neurons, first_hash, taken_at_s))
 
     async def _keep(self, snapshot: Snapshot) -> None:
-        self._snapshots[snapshot.cycle] = snapshot
         old = [number for number in self._snapshots if number <= snapshot.cycle - _KEEP_CYCLES]
 
         async def unit(connection: AsyncConnection) -> None:
@@ -198,6 +197,7 @@ class CycleClock:
                 await facts.remove(connection, f"{_PREFIX}{number}")
 
         await self.store.writer.run(unit)
+        self._snapshots[snapshot.cycle] = snapshot
         for number in old:
             del self._snapshots[number]
         _log.info("cycle begins", cycle=snapshot.cycle, validators=len(snapshot.validators))
