@@ -50,7 +50,7 @@ def test_every_entry_point_is_a_file(role: str) -> None:
     "file", sorted(FOLDER.glob("*/tasks/*.yml")), ids=lambda file: f"{file.parts[-3]}-{file.stem}"
 )
 def test_no_task_that_has_a_secret_can_be_logged(file: Path) -> None:
-    tasks = _leaves(yaml.safe_load(file.read_text()))
+    tasks = _leaves(yaml.safe_load(file.read_text()), file.parent)
     tellers = [
         task["name"]
         for task in tasks
@@ -76,17 +76,28 @@ def _is_code(file: Path) -> bool:
     return file.parent.name in {"tasks", "templates", "vars", "handlers"}
 
 
-def _leaves(tasks: list[dict[str, object]]) -> list[dict[str, object]]:
-    """Tasks that are no blocks; module_defaults and no_log of a block count as each one's own."""
+def _leaves(
+    tasks: list[dict[str, object]], folder: Path, *, is_given: bool = False
+) -> list[dict[str, object]]:
+    """Tasks that are no blocks; module_defaults and no_log of a block count as each one's own.
+
+    Files that a block with module_defaults includes have them, too.
+    """
     found: list[dict[str, object]] = []
     for task in tasks:
-        block = task.get("block")
-        if not isinstance(block, list):
+        given, quiet = task.get("module_defaults", {}), {"no_log": task.get("no_log", False)}
+        inner = task.get("block") or (_included(task, folder) if is_given else None)
+        if not isinstance(inner, list):
             found.append(task)
             continue
-        given, quiet = task.get("module_defaults", {}), {"no_log": task.get("no_log", False)}
-        found += [quiet | leaf | {"given": _given(leaf, given)} for leaf in _leaves(block)]
+        leaves = _leaves(inner, folder, is_given=is_given or bool(given))
+        found += [quiet | leaf | {"given": _given(leaf, given) or leaf.get("given", "")} for leaf in leaves]
     return found
+
+
+def _included(task: dict[str, object], folder: Path) -> object:
+    file = folder / str(task.get("ansible.builtin.include_tasks", ""))
+    return yaml.safe_load(file.read_text()) if file.is_file() else None
 
 
 def _given(leaf: dict[str, object], module_defaults: object) -> str:
