@@ -24,6 +24,8 @@ JOB_LABEL: Final = "horde.job"
 _WORK_LABEL: Final = "horde.work_dir"
 #: A label of this kind for each GPU of the slot.
 _DEVICE_LABEL: Final = "horde.device."
+#: A process that SIGKILL ended, as a shell and Docker put it.
+_KILLED: Final = 137
 #: Seconds between two looks at how much a job has written.
 _WATCH_S: Final = 1.0
 
@@ -84,6 +86,9 @@ class JobContainer:
             )
         if ended.exit_status != 0:
             message = f"The container ended with exit code {ended.exit_status}."
+            if ended.exit_status == _KILLED:  # Docker's word that it was for memory gets lost once in a while
+                bound = f"{self.settings.memory_bytes} bytes of memory"
+                message += f" It was killed, as by needing more than its {bound}."
             raise self._fault(JobFaultReason.NONZERO_RETURN_CODE, message, ended.exit_status, None)
 
     async def remove(self) -> None:
