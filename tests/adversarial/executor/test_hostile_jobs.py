@@ -81,7 +81,7 @@ async def test_output_without_end_ends_the_job(slot: Slot) -> None:
 
 async def test_too_much_memory_is_named_as_the_cause(slot: Slot) -> None:
     small = slot.with_settings(memory_bytes=32 * MIB)
-    # Docker hears of the end and of the memory by separate ways, and misses the latter in some 2 % of ends
+    # Docker hears of the end and of the memory by separate ways, and misses the latter once in a while
     ends = [await small.failure(small.sh("dd if=/dev/zero of=/dev/null bs=200M count=1")) for _ in range(3)]
     assert {end.reason for end in ends} == {JobFaultReason.NONZERO_RETURN_CODE}
     assert all("33554432 bytes of memory" in end.message for end in ends)
