@@ -118,6 +118,12 @@ variable "recycle_s" {
   default     = 86400
 }
 
+variable "lonely_s" {
+  type        = number
+  description = "Seconds without an answer of any miner after which an idle holder ends; the keeper's next one knows where miners are now."
+  default     = 120
+}
+
 variable "lost_after" {
   type        = string
   description = "How long a holder whose node is disconnected may come back; longer than any job."
@@ -234,6 +240,7 @@ job "holder" {
         HORDE_EXECUTOR_SPIN_UP_S      = "${var.spin_up_s}"
         HORDE_EXECUTOR_RECYCLE_JOBS   = "${var.recycle_jobs}"
         HORDE_EXECUTOR_RECYCLE_S      = "${var.recycle_s}"
+        HORDE_EXECUTOR_LONELY_S       = "${var.lonely_s}"
       }, var.settings)
 
       # the token: Nomad signs it over the allocation and renews it while that lives

@@ -14,7 +14,7 @@ from typing import Final
 
 from horde_agents.agents.executor.address_book import AddressBook
 from horde_agents.agents.executor.app import STOP_NOW, serve_one_job
-from horde_agents.agents.executor.link import MinerRefused
+from horde_agents.agents.executor.link import MinerRefused, MinersGone
 from horde_agents.agents.executor.settings import ExecutorSettings
 from horde_agents.clients.docker_faults import EngineFault
 from horde_agents.runtime.backoff import delays_s
@@ -26,6 +26,8 @@ _ENDINGS: Final = (signal.SIGTERM, STOP_NOW)
 _FAILED: Final = 1
 #: An executor's exit code when the next one has to look whether the slot is free.
 _PERHAPS_NOT_FREE: Final = 3
+#: The same when there is no miner to serve: the holder ends, so that one follows that knows where they are.
+_NOBODY_THERE: Final = 4
 #: Seconds an executor gets on top of the drain time to clean up and have its report acknowledged.
 _CLEANING_S: Final = 90.0
 #: Seconds on top of the spin-up time that a holder which was made for one attempt waits for it.
@@ -67,6 +69,8 @@ def hold_slot(settings: ExecutorSettings) -> int:
             status = _reaped(child)
             child = None
             slot_is_free = status == 0
+            if status == _NOBODY_THERE:
+                return 0
             if status in (0, _PERHAPS_NOT_FREE):
                 jobs += 1
                 delays = delays_s(0.2, 30.0, Random())  # noqa: S311
@@ -129,6 +133,9 @@ def _live(settings: ExecutorSettings, book: AddressBook, idle_s: float, *, slot_
         left_free = loop.run_until_complete(serve_one_job(settings, book, idle_s, slot_is_free=slot_is_free))
     except MinerRefused as refused:
         _log.info("not wanted any more", slot=settings.slot_id, why=str(refused))
+    except MinersGone as gone:
+        _log.warning("nobody to serve", slot=settings.slot_id, why=str(gone))
+        return _NOBODY_THERE
     except EngineFault as error:
         _log.error("no executor without its container engine", slot=settings.slot_id, why=str(error))
         return _FAILED

@@ -40,6 +40,8 @@ _MOST_REFUSED: Final = 2
 _HELD_S: Final = 1.0
 #: Addresses of one welcome that are read.
 _MOST_ADDRESSES: Final = 256
+#: Addresses that an error names.
+_MOST_SHOWN: Final = 8
 _log = get_logger(__name__)
 
 
@@ -49,6 +51,10 @@ class MinerRefused(Exception):
 
 class _SentOn(Exception):
     """The slot serves another miner; the address book says which."""
+
+
+class MinersGone(Exception):
+    """None of the miners that this executor knows has been there for long: they are elsewhere, or no more."""
 
 
 class MinerLost(Exception):
@@ -71,6 +77,7 @@ class MinerLink:
     _told: list[str] = field(default_factory=list)
     _socket: aiohttp.ClientWebSocketResponse | None = None
     _away_since_s: float = 0.0
+    _heard_s: float = 0.0
     _sent_on: int = 0
     _refused: int = 0
     _has_held: bool = False
@@ -82,8 +89,9 @@ class MinerLink:
         Raises:
             MinerLost: a job runs and the miner has been away longer than the grace.
             MinerRefused: the attempt for which this executor was made is not to be had.
+            MinersGone: no job runs, and no miner has taken a greeting for longer than ``lonely_s``.
         """
-        self._away_since_s = monotonic_s()
+        self._away_since_s = self._heard_s = monotonic_s()
         async with aiohttp.ClientSession() as session:
             delays = _delays()
             while True:
@@ -100,9 +108,16 @@ class MinerLink:
                         self.book.pass_over()
                 if self._job_uuid and monotonic_s() - self._away_since_s > self.settings.reconnect_grace_s:
                     raise MinerLost(f"no miner for {self.settings.reconnect_grace_s:g} s")
+                self._check_lonely()
                 if self._has_held:
                     delays = _delays()
                 await asyncio.sleep(next(delays))
+
+    def _check_lonely(self) -> None:
+        lonely_s = self.settings.lonely_s
+        if lonely_s and not self._job_uuid and monotonic_s() - self._heard_s > lonely_s:
+            known = ", ".join(address.partition("/")[0] for address in self.book.addresses()[:_MOST_SHOWN])
+            raise MinersGone(f"no miner has answered for {lonely_s:g} s; known are {known}")
 
     def _count_refusal(self, error: Exception) -> None:
         """Raise the last of several in a row, where nobody else may want this executor."""
@@ -142,6 +157,7 @@ class MinerLink:
             ) as socket,
         ):
             await socket.send_str(render(self._hello()))
+            self._heard_s = monotonic_s()
             await self._greeted(socket)
             limit.reschedule(None)
             for text in self._told:
@@ -152,7 +168,7 @@ class MinerLink:
             finally:
                 self._socket = None
                 self.parted.set()
-                self._away_since_s = monotonic_s()
+                self._away_since_s = self._heard_s = monotonic_s()
                 self._has_held = self._away_since_s - begun_s >= _HELD_S
 
     async def _greeted(self, socket: aiohttp.ClientWebSocketResponse) -> None:

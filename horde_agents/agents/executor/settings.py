@@ -39,6 +39,11 @@ class ExecutorSettings(AgentSettings):
     )
     recycle_jobs: int = Field(default=0, ge=0, description="Jobs after which the holder ends; 0: never.")
     recycle_s: float = Field(default=0.0, ge=0, description="Seconds after which the holder ends; 0: never.")
+    lonely_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds without an answer of any miner after which an idle holder ends; 0: never.",
+    )
     work_dir: Path = Field(
         description="Directory for job data; a folder per slot is made and cleaned inside it."
     )

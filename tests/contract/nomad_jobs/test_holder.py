@@ -136,6 +136,7 @@ def test_its_environment_is_settings_that_a_holder_takes() -> None:
     settings = load_settings(ExecutorSettings, "executor", environ=environ)
     assert (settings.executor_class, settings.short_code, settings.cpus) == ("always_on.test", "t", 4)
     assert (settings.spin_up_s, settings.recycle_jobs, settings.recycle_s) == (3, 500, 86400)
+    assert settings.lonely_s == 120
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,33 @@ async def test_a_miner_that_closes_instead_of_greeting_is_asked_again_by_the_sam
             assert (await miner.link()).hello.pid == int(child)
 
 
+async def test_an_idle_holder_ends_when_no_miner_that_it_knows_has_answered_for_long(
+    slot: Slot, tmp_path: Path
+) -> None:
+    async with listening(tmp_path / "other") as other:
+        # one address is of nobody, the other of a miner with another certificate
+        nobody_known = f"127.0.0.1:1/{'ab' * 32},{other.address}/{'ab' * 32}"
+        async with holding(slot, other, miners=nobody_known, lonely_s=1) as holder:
+            assert await asyncio.wait_for(holder.wait(), 20) == 0
+        assert other.tokens == []
+
+
+async def test_a_holder_whose_miner_answers_or_whose_job_runs_is_not_lonely(
+    slot: Slot, tmp_path: Path
+) -> None:
+    async with listening(tmp_path / "miner") as miner, holding(slot, miner, lonely_s=0.5) as holder:
+        link = await miner.link()
+        await asyncio.sleep(1.5)
+        assert holder.returncode is None
+        uuid = await begin(link, slot, "sleep 2; echo finished")
+        miner.welcomes = False
+        await link.drop()
+        await asyncio.sleep(1)
+        miner.welcomes = True
+        again = await miner.link()
+        assert (again.hello.pid, again.hello.running_job_uuid) == (link.hello.pid, uuid)
+
+
 async def test_a_malformed_frame_is_answered_and_the_job_goes_on(slot: Slot, tmp_path: Path) -> None:
     async with listening(tmp_path / "miner") as miner, holding(slot, miner):
         link = await miner.link()
