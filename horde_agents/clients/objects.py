@@ -10,9 +10,11 @@ Errors, by remedy::
 """
 
 import itertools
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
 
@@ -63,6 +65,8 @@ class ObjectsSettings:
     connect_s: float = 5.0
     call_s: float = 30.0
     """seconds for a whole call, its body included"""
+    ca_file: Path | None = None
+    """the authority of the store's certificate; none: those that the machine trusts"""
 
 
 class Objects(Protocol):
@@ -107,6 +111,7 @@ class S3Objects:
         self._settings, self._shared = settings, http
         with _translated(settings.endpoint_url):
             self._signer = _signer(settings)
+        self._tls = _tls(settings.ca_file)
         self._parser = create_parser("rest-xml")
         self._own: aiohttp.ClientSession | None = None
 
@@ -229,7 +234,8 @@ class S3Objects:
         if self._shared is not None:
             return self._shared
         if self._own is None:
-            self._own = aiohttp.ClientSession(auto_decompress=False)
+            connector = aiohttp.TCPConnector(ssl=self._tls)
+            self._own = aiohttp.ClientSession(auto_decompress=False, connector=connector)
         return self._own
 
     def _signed(self, call: str, params: Mapping[str, Any], expires_s: int) -> str:
@@ -279,6 +285,15 @@ def _signer(settings: ObjectsSettings) -> Any:  # noqa: ANN401  (boto3 makes its
             request_checksum_calculation="when_required",
         ),
     )
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext | bool:
+    if ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ValueError) as error:
+        raise ObjectsRefused(f"The object store's authority {ca_file} cannot be read: {error}") from error
 
 
 async def _bounded(reply: aiohttp.ClientResponse, max_bytes: int) -> bytes:

@@ -14,7 +14,10 @@ _READY_S: Final = 30.0
 
 @dataclass(slots=True)
 class ObjectServer:
-    """One server whose only user is its root; its objects are files below ``folder``."""
+    """One server whose only user is its root; its objects are files below ``folder``.
+
+    With ``tls``, the files of a certificate and its key, it speaks HTTPS.
+    """
 
     program: Path
     folder: Path
@@ -22,6 +25,7 @@ class ObjectServer:
     port: int = 0
     access_key_id: str = "horde"
     secret_key: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    tls: tuple[Path, Path] | None = None
     process: ServerProcess = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -31,13 +35,15 @@ class ObjectServer:
         words = [str(self.program), "--port", f"127.0.0.1:{self.port}", "--region", self.region]
         # in the environment, because everyone on this machine may read a command line
         env = {"ROOT_ACCESS_KEY": self.access_key_id, "ROOT_SECRET_KEY": self.secret_key}
+        if self.tls:
+            words += ["--cert", str(self.tls[0]), "--key", str(self.tls[1])]
         words += ["posix", str(data)]
         self.process = ServerProcess(words, self.folder / "versitygw.log", env)
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Start it; it is not ready yet."""

@@ -118,6 +118,10 @@ class ValidatorSettings(AgentSettings):
     answers_bucket: str = Field("horde-answers", description="Bucket of answers, made if missing; another.")
     objects_access_key_id: str = Field("", description="Access key id at the S3 server.")
     objects_secret_file: Path | None = Field(None, description="File with the secret access key.")
+    objects_ca_file: Path | None = Field(
+        None,
+        description="Authority of the S3 server's certificate, where this machine does not trust it anyway.",
+    )
     objects_call_s: float = Field(10.0, gt=0, description="Seconds for one call of the S3 server.")
     synthetic_prepare_s: float = Field(
         12.0, ge=0, description="Seconds to ask miners before a batch, besides what its kinds take for tasks."

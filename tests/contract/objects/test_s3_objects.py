@@ -5,10 +5,13 @@ import logging
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import aiohttp
 import pytest
 
+from horde_agents.agents.miner.certificate import ensure_certificate
 from horde_agents.clients.objects import (
     ObjectMissing,
     ObjectsAway,
@@ -18,6 +21,7 @@ from horde_agents.clients.objects import (
 )
 from horde_agents.testing.object_server import ObjectServer
 from tests.fixtures.objects import BUCKET, settings_of
+from tools.setup.servers import VERSITYGW, program
 
 PLENTY_BYTES = 1_000_000
 
@@ -170,3 +174,31 @@ async def test_secrets_are_in_no_repr_and_no_log(
     secret = object_server.secret_key
     assert secret not in shown + caplog.text
     assert "X-Amz-Signature=" not in str(missing.value)
+
+
+async def test_a_store_whose_authority_is_its_operator_s_own_is_trusted_by_its_file_alone(
+    tmp_path: Path,
+) -> None:
+    certificate = ensure_certificate(tmp_path / "tls", "127.0.0.1")
+    tls = (certificate, certificate.with_suffix(".key"))
+    server = ObjectServer(program(VERSITYGW), tmp_path / "store", tls=tls)
+    server.start()
+    server.wait_ready()
+    trusting = S3Objects(replace(settings_of(server), ca_file=certificate))
+    strange = S3Objects(settings_of(server))
+    try:
+        await trusting.ensure_bucket(BUCKET)
+        await trusting.put(BUCKET, "key", b"body")
+        assert await trusting.get(BUCKET, "key", PLENTY_BYTES) == b"body"
+        with pytest.raises(ObjectsAway, match="ClientConnectorCertificateError"):
+            await strange.get(BUCKET, "key", PLENTY_BYTES)
+    finally:
+        await trusting.close()
+        await strange.close()
+        server.process.stop()
+
+
+def test_an_authority_that_cannot_be_read_is_named(object_server: ObjectServer, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.pem"
+    with pytest.raises(ObjectsRefused, match=rf"authority {missing} cannot be read"):
+        S3Objects(replace(settings_of(object_server), ca_file=missing))

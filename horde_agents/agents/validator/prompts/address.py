@@ -23,4 +23,5 @@ def objects_settings(settings: ValidatorSettings) -> ObjectsSettings:
         settings.objects_access_key_id,
         secret,
         call_s=settings.objects_call_s,
+        ca_file=settings.objects_ca_file,
     )
