@@ -8,6 +8,8 @@ import yaml
 
 from tools.role_readme import FOLDER, NAMES, defaults, entry_points, headline, readme, variables
 
+#: Facts that a role leaves for the playbooks after it.
+_ANSWERS = {"agents_images", "registry_digests"}
 _SECRET_WORDS = re.compile(r"_token|_gossip_key|X-(Consul|Nomad)-Token|BootstrapSecret|SecretID")
 
 
@@ -38,6 +40,19 @@ def test_every_variable_is_used(role: str) -> None:
     whole = "\n".join(texts)
     unused = [row.name for row in variables(role) if not re.search(rf"\b{row.name}\b", whole)]
     assert unused == []
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_a_fact_of_a_role_s_own_is_not_taken_for_a_misspelt_variable(role: str) -> None:
+    """Preflight, which may come later in the run, refuses what begins as a role's variable and is none."""
+    facts = {
+        name
+        for file in (FOLDER / role / "tasks").glob("*.yml")
+        for task in _leaves(yaml.safe_load(file.read_text()), file.parent)
+        for name in task.get("ansible.builtin.set_fact", {})  # type: ignore[attr-defined]
+    }
+    known = {row.name for row in variables(role)} | _ANSWERS | {"cacheable"}
+    assert {name for name in facts - known if not name.startswith("_")} == set()
 
 
 @pytest.mark.parametrize("role", NAMES)
