@@ -183,7 +183,7 @@ variable "drain_s" {
 
 variable "stop_alone_after" {
   type        = string
-  description = "How long it goes on while its node is cut off from Nomad's servers, which start another at once."
+  description = "How long it goes on while its node is cut off from Nomad's servers; they start another when that is over."
   default     = "5m"
 }
 
