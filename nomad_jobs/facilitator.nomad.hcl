@@ -336,9 +336,10 @@ job "facilitator" {
     }
 
     task "facilitator" {
-      driver         = "docker"
-      user           = var.user
-      kill_signal    = "SIGTERM"
+      driver = "docker"
+      user   = var.user
+      # no kill_signal: Docker's stop sends SIGTERM, too, and is content with a container that a reboot has ended, for which
+      # Nomad 1.11's signal fails for ever while the allocation keeps its ports
       kill_timeout   = "${var.drain_s + 15}s"
       shutdown_delay = "2s" # Consul forgets it first
 

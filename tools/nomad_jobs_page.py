@@ -72,8 +72,8 @@ the task's environment, too.
 | gpu nodes | a user `horde` that may use Docker, and owns `/var/lib/horde/slots` | holders run as it |
 | gpu nodes | NVIDIA's device plugin | it tells Nomad of the devices |
 
-An allocation of an agent that its node's client cannot report any more is replaced at once; the cut-off copy ends after
-`stop_alone_after`. A holder is never replaced by Nomad: what follows a lost one is the miner's decision.
+An allocation of an agent that its node's client cannot report any more is replaced when `stop_alone_after` is over: by then a copy that is
+cut off has ended itself. A holder is never replaced by Nomad: what follows a lost one is the miner's decision.
 """
 
 

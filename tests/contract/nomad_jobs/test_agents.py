@@ -109,7 +109,8 @@ def test_container_has_no_rights(name: str) -> None:
 def test_kill_leaves_the_time_to_drain(name: str) -> None:
     task = task_of(agent(name, drain_s=90))
     assert task["Env"][f"HORDE_{name.upper()}_DRAIN_S"] == "90"
-    assert (task["KillSignal"], task["KillTimeout"]) == ("SIGTERM", 105 * SECOND_NS)
+    # Docker's stop is SIGTERM; a signal of Nomad's own fails for ever on a container that a reboot has ended
+    assert (task["KillSignal"], task["KillTimeout"]) == ("", 105 * SECOND_NS)
 
 
 def test_ports_are_fixed_or_chosen_by_nomad_and_metrics_stand_apart() -> None:
