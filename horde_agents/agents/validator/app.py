@@ -197,11 +197,16 @@ def _checks(validator: Validator) -> dict[str, Check]:
     def miners() -> str | None:
         return None if validator.parts.directory.miners() else "no miner is known"
 
-    links: dict[str, Check] = {f"facilitator {link.url}": link.why_not_ready for link in validator.links}
+    def facilitators() -> str | None:
+        """One that is linked is enough: users come by it while another is away."""
+        troubles = [link.why_not_ready() for link in validator.links]
+        return None if None in troubles else "; ".join(filter(None, troubles)) or None
+
     chain: dict[str, Check] = {"chain": validator.watch.why_not_ready} if validator.watch else {}
     if validator.cycles is not None:
         chain["cycles"] = validator.cycles.clock.why_not_ready
-    return links | chain | {"miners": miners, "store": validator.probe.why_not_ready}
+    always: dict[str, Check] = {"facilitators": facilitators, "miners": miners}
+    return chain | always | {"store": validator.probe.why_not_ready}
 
 
 async def _wind_down(validator: Validator) -> None:

@@ -51,6 +51,17 @@ async def test_refused_validator_keeps_trying_and_is_not_ready(stage: Stage) -> 
     assert (await fetch(stage, "/readyz"))[0] == 200
 
 
+async def test_a_validator_is_ready_while_one_of_its_facilitators_is_away(stage: Stage) -> None:
+    away = "ws://127.0.0.1:1/ws/v0/"
+    await stage.start(await stage.miner(), facilitator_urls=(stage.facilitator.url, away))
+    await stage.facilitator.until(lambda: stage.facilitator.heartbeats > 0)
+    assert (await fetch(stage, "/readyz"))[0] == 200
+    await stage.restart(facilitator_urls=(away, away.replace(":1/", ":2/")))
+    status, text = await fetch(stage, "/readyz")
+    assert status == 503
+    assert (away in text, ":2/ws" in text) == (True, True)
+
+
 async def test_metrics_count_attempts_stages_and_open_work(stage: Stage) -> None:
     await stage.start(await stage.miner())
     await stage.run()
