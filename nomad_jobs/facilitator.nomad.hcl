@@ -260,7 +260,7 @@ job "facilitator" {
       unlimited      = true
       delay          = "15s"
       delay_function = "exponential"
-      max_delay      = "10m"
+      max_delay      = "2m"
     }
 
     disconnect {

@@ -333,7 +333,7 @@ job "miner" {
       unlimited      = true
       delay          = "15s"
       delay_function = "exponential"
-      max_delay      = "10m"
+      max_delay      = "2m"
     }
 
     disconnect {

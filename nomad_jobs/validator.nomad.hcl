@@ -270,7 +270,7 @@ job "validator" {
       unlimited      = true
       delay          = "15s"
       delay_function = "exponential"
-      max_delay      = "10m"
+      max_delay      = "2m"
     }
 
     disconnect {
