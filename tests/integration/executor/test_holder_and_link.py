@@ -273,11 +273,11 @@ async def test_a_holder_whose_miner_answers_or_whose_job_runs_is_not_lonely(
         link = await miner.link()
         await asyncio.sleep(1.5)
         assert holder.returncode is None
-        uuid = await begin(link, slot, "sleep 2; echo finished")
-        miner.welcomes = False
+        uuid = await begin(link, slot, "sleep 5; echo finished")
+        miner.answers = False
         await link.drop()
-        await asyncio.sleep(1)
-        miner.welcomes = True
+        await asyncio.sleep(2)
+        miner.answers = True
         again = await miner.link()
         assert (again.hello.pid, again.hello.running_job_uuid) == (link.hello.pid, uuid)
 
