@@ -83,7 +83,8 @@ def run(command: Sequence[str], **more: str) -> int:
     folder = provision_folder() / "bin"
     environ = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", **more}
     environ.pop("ANSIBLE_CONFIG", None)  # the checkout's own
-    environ.setdefault("ANSIBLE_CALLBACKS_ENABLED", "ansible.posix.timer")  # each playbook says how long it took
+    # each playbook says how long it took
+    environ.setdefault("ANSIBLE_CALLBACKS_ENABLED", "ansible.posix.timer")
     return subprocess.run([folder / command[0], *command[1:]], cwd=ROOT, env=environ, check=False).returncode
 
 
