@@ -23,6 +23,7 @@ _DATABASE = ("postgresql",)
 _BUILDING = ("gcc", "libc6-dev")
 _IMAGES = ("mmdebstrap",)
 _SIGNING = ("gpg", "gpg-agent")
+_SSH = ("openssh-client",)
 
 
 #: goal → the Debian packages that it needs
@@ -37,7 +38,7 @@ PACKAGES_OF: dict[str, tuple[str, ...]] = {
     "bench": (*_PYTHON, *_DOCKER, *_BUILDING),
     "cluster": (*_PYTHON, *_DOCKER, *_BUILDING),
     "test": (*_PYTHON, *_DOCKER, *_DATABASE, *_BUILDING, *_IMAGES),
-    "provision": (*_PYTHON, *_DOCKER, *_BUILDING, *_IMAGES, *_SIGNING),
+    "provision": (*_PYTHON, *_DOCKER, *_BUILDING, *_IMAGES, *_SIGNING, *_SSH),
 }
 
 _SERVICES: tuple[Step, ...] = (ensure_docker, ensure_registry, ensure_job_image)

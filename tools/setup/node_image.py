@@ -16,8 +16,9 @@ _BASE_PACKAGES: Final = (
     *("python3", "python3-apt", "sudo"),
     *("systemd", "systemd-sysv", "dbus", "procps", "iproute2", "ca-certificates"),
 )
-#: what the roles install, in the image as files
+#: what the roles install, and how an operator gets in, in the image as files
 _ROLE_PACKAGES: Final = (
+    *("openssh-server",),
     *("docker.io", "iptables", "docker-registry"),
     *("postgresql-15", "python3-psycopg2"),
     *("nftables",),

@@ -33,6 +33,7 @@ PRESENT: dict[str, Callable[[], bool]] = {
     "libc6-dev": lambda: Path("/usr/include/stdlib.h").exists(),
     "gpg": lambda: _on_path("gpg"),
     "gpg-agent": lambda: _on_path("gpg-agent"),
+    "openssh-client": lambda: _on_path("ssh") and _on_path("ssh-keygen"),
     "mmdebstrap": lambda: _on_path("mmdebstrap"),
     "postgresql": lambda: any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
 }
