@@ -4,7 +4,7 @@ Needs Python alone, as all that ``on_machine`` runs: it reads of a certificate's
 """
 
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -13,14 +13,20 @@ from horde_agents.cli.checks.finding import Finding, fine, noted, wrong
 
 #: Long enough to renew one without haste.
 _SOON: Final = timedelta(days=30)
-#: Where the roles put the certificates that a machine serves with, or shows.
-PLACES: Final = (
-    Path("/etc/consul.d/tls"),
-    Path("/etc/nomad.d/tls"),
-    Path("/etc/docker/registry/tls"),
-    Path("/etc/postgresql/15/horde/tls"),
-    Path("/etc/horde-objects"),
-)
+_RENEWED: Final = "run site.yml, which makes new ones from 30 days before their end on"
+#: Where the roles put the certificates that a machine serves with, or shows, and how they are renewed.
+PLACES: Final = {
+    Path("/etc/consul.d/tls"): _RENEWED,
+    Path("/etc/nomad.d/tls"): _RENEWED,
+    Path("/etc/docker/registry/tls"): _RENEWED,
+    Path("/etc/postgresql/15/horde/tls"): _RENEWED,
+    Path("/etc/horde-objects"): _RENEWED,
+    Path("/etc/horde-monitoring"): _RENEWED,
+    Path("/etc/horde-ingress"): (
+        "get a new one, put it where ingress_certificate_file says, and run playbooks/ingress.yml; "
+        "one of ACME renews itself: journalctl -u certbot"
+    ),
+}
 _END: Final = "-----END CERTIFICATE-----"
 _BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 #: Tags of DER.
@@ -52,16 +58,15 @@ def certificate_finding(check: str, file: Path, at: datetime, remedy: str) -> Fi
     return fine(check, f"{file} holds until {ends:%Y-%m-%d}")
 
 
-def machine_certificate_findings(at: datetime, places: Sequence[Path] = PLACES) -> Iterator[Finding]:
+def machine_certificate_findings(at: datetime, places: Mapping[Path, str] = PLACES) -> Iterator[Finding]:
     """One finding a folder: the certificate there that ends first, and each that ends soon."""
-    for folder in places:
+    for folder, renewed in places.items():
         check = f"certificates {folder}"
         try:
             files = sorted(file for file in folder.glob("*.pem") if _BEGIN in file.read_text("latin-1"))
         except PermissionError:
             yield noted(check, "not looked at, as they may be read by root alone; run this as root")
             continue
-        renewed = "run site.yml, which makes new ones from 30 days before their end on"
         found = [certificate_finding(check, file, at, renewed) for file in files]
         bad = [finding for finding in found if not finding.fine]
         yield from (wrong(each.check, f"{each.says}: {renewed}") for each in bad)

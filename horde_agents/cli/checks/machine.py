@@ -131,6 +131,6 @@ def clock_finding(told: tuple[int, int]) -> Finding:
     """Signatures are fresh for minutes: a clock that drifts shuts its agent out."""
     status, error_us = told
     if status & _STA_UNSYNC:
-        remedy = "run: systemctl enable --now systemd-timesyncd"
+        remedy = "see: chronyc tracking; without chrony: run site.yml, or apt-get install chrony"
         return wrong("clock", f"nothing keeps it in step with the world's; {remedy}")
     return fine("clock", f"in step to {error_us / 1_000_000:.3f} s")

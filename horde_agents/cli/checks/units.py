@@ -9,13 +9,13 @@ from horde_agents.cli.checks.finding import Finding, fine, wrong
 
 #: Those that the roles enable; a machine has some of them.
 UNITS: Final = (
-    "consul",
-    "nomad",
-    "docker",
-    "docker-registry",
-    "postgresql@15-horde",
-    "horde-objects",
-    "horde-firewall",
+    *("chrony.service", "horde-firewall.service"),
+    *("consul.service", "nomad.service", "docker.service", "docker-registry.service"),
+    *("postgresql@15-horde.service", "horde-objects.service", "horde-backup.timer"),
+    *("haproxy.service", "keepalived.service"),
+    *("horde-prometheus.service", "prometheus-alertmanager.service"),
+    *("prometheus-node-exporter.service", "horde-collector.service", "horde-find-agents.service"),
+    "horde-certificates.timer",
 )
 _ANSWER_S: Final = 10.0
 _BOOTED: Final = Path("/run/systemd/system")
@@ -28,7 +28,7 @@ def unit_findings(units: Sequence[str] = UNITS, booted: Path = _BOOTED) -> Itera
     """One finding a unit that shall run here; nothing where systemd does not run."""
     if not booted.exists():
         return
-    command = ["systemctl", "show", "--property", _PROPERTIES, *(f"{unit}.service" for unit in units)]
+    command = ["systemctl", "show", "--property", _PROPERTIES, *units]
     try:
         told = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
