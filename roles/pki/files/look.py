@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -80,7 +80,7 @@ def _holds(question: Callable[..., bool], *about: object) -> bool:
     """The answer; no where something is missing, unreadable, or not signed by whom it says."""
     try:
         return question(*about)
-    except (OSError, ValueError, TypeError, x509.ExtensionNotFound, InvalidSignature):
+    except (OSError, ValueError, TypeError, x509.ExtensionNotFound, InvalidSignature, UnsupportedAlgorithm):
         return False
 
 
