@@ -106,6 +106,7 @@ async def running_miner(settings: MinerSettings) -> AsyncIterator[RunningMiner]:
         await parts.book.load()
         await parts.shares.load(store, clock.now())
         await attempts.resume(executors_may_return=pool.outlives_miner)
+        supervisor.keep("overdue attempts", attempts.sweep)
 
         executor_port, refused = await _serve_executors(stack, parts, pool, attempts)
         public = web.Application()

@@ -37,6 +37,8 @@ from horde_agents.store.writer import Unit
 _GRACE_S: Final = 30.0
 #: Seconds the validator may take to send its job request once the executor is ready.
 _REQUEST_S: Final = 60.0
+#: Seconds between two looks for attempts that nobody ends.
+_SWEEP_S: Final = 30.0
 _US_PER_S: Final = 1_000_000
 _log = get_logger(__name__)
 
@@ -275,6 +277,23 @@ class Attempts:
         if rows:
             _log.warning("attempts found open at start", count=len(rows))
 
+    async def sweep(self) -> None:
+        """Keep ending attempts that nobody else will.
+
+        Some are open in the store alone: a standby took over that had not got the end of them. Others were
+        taken up after a restart, and their executor is there and says nothing.
+        """
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            async with self.parts.store.reading() as connection:
+                rows = await stored.unfinished(connection)
+            for row in rows:
+                if (attempt := self._open.get(row.uuid)) is None:
+                    _log.warning("attempt ended that nobody had in hand", job=row.uuid, slot=row.slot_id)
+                    await self.parts.store.writer.run(_recording(row.uuid, _forgotten(), final=True))
+                elif row.deadline_at < clock.now():
+                    await self._expire(attempt, (row.deadline_at - row.created_at).total_seconds())
+
     async def all_over(self) -> None:
         """Wait until no attempt is open."""
         for attempt in list(self._open.values()):
@@ -307,16 +326,19 @@ class Attempts:
             async with asyncio.timeout(budget_s):
                 await attempt.over.wait()
         except TimeoutError:
-            await self.cancel(attempt, "the attempt's whole budget has passed")
-            await self.happened(
-                attempt,
-                HordeFailed(
-                    Role.MINER,
-                    HordeFaultReason.UNHANDLED_TIMEOUT,
-                    f"No final report within {budget_s:.0f} s.",
-                    {"cause": Cause.DEADLINE_PASSED},
-                ),
-            )
+            await self._expire(attempt, budget_s)
+
+    async def _expire(self, attempt: Attempt, budget_s: float) -> None:
+        await self.cancel(attempt, "the attempt's whole budget has passed")
+        await self.happened(
+            attempt,
+            HordeFailed(
+                Role.MINER,
+                HordeFaultReason.UNHANDLED_TIMEOUT,
+                f"No final report within {budget_s:.0f} s.",
+                {"cause": Cause.DEADLINE_PASSED},
+            ),
+        )
 
     async def _end_without_executor(self, attempt: Attempt) -> None:
         grace_s = self.parts.settings.reconnect_grace_s
@@ -370,5 +392,14 @@ def _restarted() -> HordeFailed:
         Role.MINER,
         HordeFaultReason.EXECUTOR_DISCONNECTED,
         "The miner was restarted and its executors ended with it.",
+        {"cause": Cause.AGENT_RESTARTED},
+    )
+
+
+def _forgotten() -> HordeFailed:
+    return HordeFailed(
+        Role.MINER,
+        HordeFaultReason.EXECUTOR_DISCONNECTED,
+        "Its end was lost with the database that had it.",
         {"cause": Cause.AGENT_RESTARTED},
     )

@@ -1,5 +1,6 @@
 """One attempt at the miner: from its offer to receipts on a page, through broken links and a restart."""
 
+import sqlite3
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -186,6 +187,54 @@ async def test_a_restarted_miner_ends_what_its_executors_cannot_finish(tmp_path:
             "executor_disconnected",
             {"cause": "agent_restarted"},
         )
+
+
+async def test_an_attempt_whose_end_was_lost_with_a_primary_ends_and_frees_its_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("horde_agents.agents.miner.attempts._SWEEP_S", 0.1)
+    uuid = new_uuid()
+    async with serving(tmp_path) as miner, miner.executor() as executor, miner.validator() as validator:
+        await validator.send(signed_offer(miner, uuid))
+        await validator.expect("V0AcceptJobRequest")
+        await run_to_done(validator, executor, uuid)
+        await executor.say(**finished(uuid))
+        await validator.expect("V0JobFinishedRequest")
+        with sqlite3.connect(tmp_path / "miner.sqlite3") as store:
+            (last,) = store.execute(
+                "SELECT max(sequence) FROM job_events WHERE subject_uuid = ?", [uuid]
+            ).fetchone()
+            store.execute("DELETE FROM job_events WHERE subject_uuid = ? AND sequence = ?", [uuid, last])
+            store.execute(
+                "UPDATE attempts SET state = 'execution_done', sequence = ? WHERE uuid = ?", [last - 1, uuid]
+            )
+            store.execute("UPDATE leases SET open_slot_id = slot_id WHERE attempt_uuid = ?", [uuid])
+
+        async def is_over() -> bool:
+            with sqlite3.connect(tmp_path / "miner.sqlite3") as store:
+                (state,) = store.execute("SELECT state FROM attempts WHERE uuid = ?", [uuid]).fetchone()
+            return bool(state == "horde_failed")
+
+        await eventually(is_over)
+        async with miner.executor():
+            await validator.send(signed_offer(miner, new_uuid()))
+            await validator.expect("V0AcceptJobRequest")
+
+
+async def test_an_attempt_past_its_deadline_ends_though_nobody_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("horde_agents.agents.miner.attempts._SWEEP_S", 0.1)
+    uuid = new_uuid()
+    async with serving(tmp_path) as miner, miner.executor() as executor, miner.validator() as validator:
+        await validator.send(signed_offer(miner, uuid))
+        await validator.expect("V0AcceptJobRequest")
+        await executor.expect("V0InitialJobRequest")
+        with sqlite3.connect(tmp_path / "miner.sqlite3") as store:
+            store.execute("UPDATE attempts SET deadline_at = created_at WHERE uuid = ?", [uuid])
+        await executor.expect("HordeCancelJob")
+        failed = await validator.expect("V0HordeFailedRequest")
+        assert failed["context"] == {"cause": "deadline_passed"}
 
 
 async def test_a_busy_miner_declines_with_the_receipts_that_excuse_it(miner: Miner) -> None:
