@@ -14,8 +14,10 @@ from tools.settings_page import AGENTS
 
 
 def setting_names() -> str:
-    """Agent → names of its settings, as JSON."""
-    names = {agent: [row.name for row in settings_rows(model, agent)] for agent, model in AGENTS.items()}
+    """Agent that an inventory may name → names of its settings, as JSON."""
+    # an executor is a holder's, and no inventory names one
+    models = {agent: model for agent, model in AGENTS.items() if agent != "executor"}
+    names = {agent: [row.name for row in settings_rows(model, agent)] for agent, model in models.items()}
     return json.dumps(names, indent=1) + "\n"
 
 

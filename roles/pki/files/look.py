@@ -3,8 +3,9 @@
     look.py authorities DIR RENEW_DAYS AUTHORITY …
     look.py certificates DIR RENEW_DAYS MACHINE ADDRESS '{"AUTHORITY": ["DNS name", …], …}'
 
-Prints the names of those authorities as a JSON list. What cannot be read is among them, for the role's own tasks then say what is wrong
-with it. They would find the same, with four modules for each certificate of each machine, which is most of a run that changes nothing.
+Prints the names of those authorities as a JSON list. What cannot be read is among them, for the role's own
+tasks then say what is wrong with it. They would find the same, with four modules for each certificate of each
+machine, which is most of a run that changes nothing.
 """
 
 import datetime
@@ -22,6 +23,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _TRUSTED = ("signing.pem", "next.pem", "before.pem")
+_UNREADABLE = (
+    *(OSError, ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm),
+    *(x509.ExtensionNotFound, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType),
+)
 _USES = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}
 
 
@@ -35,9 +40,7 @@ def main(words: list[str]) -> None:
             unfit = [
                 authority
                 for authority, dns in json.loads(names).items()
-                if not _holds(
-                    is_certificate_fit, Path(folder, authority), machine, _names(dns, address), renewal
-                )
+                if not _holds(is_certificate_fit, Path(folder, authority), machine, dns, address, renewal)
             ]
         case _:
             sys.exit(__doc__)
@@ -45,30 +48,31 @@ def main(words: list[str]) -> None:
 
 
 def is_authority_fit(folder: Path, renewal: datetime.datetime) -> bool:
-    """Whether its key and certificate belong together and last until then, and machines get what they shall trust."""
+    """Whether it can sign until then, and machines get what they shall trust."""
     signing = _certificate(folder / "signing.pem")
     trusted = [(folder / name).read_text().rstrip() for name in _TRUSTED if (folder / name).is_file()]
     return (
         stat.S_IMODE(folder.stat().st_mode) == 0o700
-        and _key(folder / "ca-key.pem") == signing.public_key()
+        and _signs(folder)
         and signing.not_valid_after_utc > renewal
         and _private(folder / "ca.pem").read_text() == "\n".join(trusted) + "\n"
     )
 
 
 def is_certificate_fit(
-    folder: Path, machine: str, names: set[x509.GeneralName], renewal: datetime.datetime
+    folder: Path, machine: str, dns: list[str], address: str, renewal: datetime.datetime
 ) -> bool:
-    """Whether the authority that signs now has signed the machine's own key with just these names, until then."""
-    certificate = _certificate(folder / f"{machine}.pem")
+    """Whether the authority that signs now has signed the machine's key with just these names until then."""
+    certificate = _certificate(_private(folder / f"{machine}.pem"))
     certificate.verify_directly_issued_by(_certificate(folder / "signing.pem"))
     extensions = certificate.extensions
     usage = extensions.get_extension_for_class(x509.KeyUsage).value
     common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return (
-        _key(folder / f"{machine}-key.pem") == certificate.public_key()
+        _signs(folder)
+        and _key(folder / f"{machine}-key.pem") == certificate.public_key()
         and [name.value for name in common] == [machine]
-        and set(extensions.get_extension_for_class(x509.SubjectAlternativeName).value) == names
+        and set(extensions.get_extension_for_class(x509.SubjectAlternativeName).value) == _names(dns, address)
         and usage.digital_signature
         and not (usage.key_cert_sign or usage.crl_sign or usage.key_encipherment or usage.key_agreement)
         and set(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == _USES
@@ -80,8 +84,13 @@ def _holds(question: Callable[..., bool], *about: object) -> bool:
     """The answer; no where something is missing, unreadable, or not signed by whom it says."""
     try:
         return question(*about)
-    except (OSError, ValueError, TypeError, x509.ExtensionNotFound, InvalidSignature, UnsupportedAlgorithm):
+    except _UNREADABLE:
         return False
+
+
+def _signs(folder: Path) -> bool:
+    """Whether the authority's key belongs to the certificate that signs; with another nothing can be signed."""
+    return _key(folder / "ca-key.pem") == _certificate(folder / "signing.pem").public_key()
 
 
 def _names(dns: list[str], address: str) -> set[x509.GeneralName]:
@@ -90,7 +99,7 @@ def _names(dns: list[str], address: str) -> set[x509.GeneralName]:
 
 
 def _certificate(file: Path) -> x509.Certificate:
-    return x509.load_pem_x509_certificate(_private(file).read_bytes())
+    return x509.load_pem_x509_certificate(file.read_bytes())
 
 
 def _key(file: Path) -> EllipticCurvePublicKey:

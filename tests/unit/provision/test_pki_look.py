@@ -97,6 +97,17 @@ def test_a_certificate_for_less_is_told(pki: Path, use: str) -> None:
     assert _certificates(pki) == ["consul"]
 
 
+@pytest.mark.parametrize("file", ["ca-key.pem", "signing.pem"])
+def test_a_certificate_is_told_whose_authority_could_not_sign_it_again(pki: Path, file: str) -> None:
+    (pki / "consul" / file).unlink()
+    assert _certificates(pki) == ["consul"]
+
+
+@pytest.mark.parametrize(("machine", "address"), [("m1", "nowhere"), ("mä", "10.0.0.1")])
+def test_names_that_no_certificate_can_have_are_told(pki: Path, machine: str, address: str) -> None:
+    assert _certificates(pki, machine, address) == ["consul"]
+
+
 def test_a_machine_trusts_what_signs_what_will_and_what_did(pki: Path) -> None:
     here = pki / "consul"
     _write(here / "next.pem", b"next\n")
