@@ -26,6 +26,12 @@ from tests.integration.miner.conftest import (
 )
 
 
+@pytest.fixture
+def quick_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The miner looks all the time for attempts that nobody ends, not twice a minute."""
+    monkeypatch.setattr("horde_agents.agents.miner.attempts._SWEEP_S", 0.1)
+
+
 async def run_to_done(validator: Peer, executor: Peer, uuid: str) -> None:
     """Everything between accept and finish."""
     await executor.expect("V0InitialJobRequest")
@@ -189,10 +195,10 @@ async def test_a_restarted_miner_ends_what_its_executors_cannot_finish(tmp_path:
         )
 
 
+@pytest.mark.usefixtures("quick_sweep")
 async def test_an_attempt_whose_end_was_lost_with_a_primary_ends_and_frees_its_slot(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("horde_agents.agents.miner.attempts._SWEEP_S", 0.1)
     uuid = new_uuid()
     async with serving(tmp_path) as miner, miner.executor() as executor, miner.validator() as validator:
         await validator.send(signed_offer(miner, uuid))
@@ -221,10 +227,10 @@ async def test_an_attempt_whose_end_was_lost_with_a_primary_ends_and_frees_its_s
             await validator.expect("V0AcceptJobRequest")
 
 
+@pytest.mark.usefixtures("quick_sweep")
 async def test_an_attempt_past_its_deadline_ends_though_nobody_waits_for_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("horde_agents.agents.miner.attempts._SWEEP_S", 0.1)
     uuid = new_uuid()
     async with serving(tmp_path) as miner, miner.executor() as executor, miner.validator() as validator:
         await validator.send(signed_offer(miner, uuid))
