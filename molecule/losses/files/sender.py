@@ -14,6 +14,8 @@ from bittensor_wallet import Keypair
 from compute_horde_sdk.v1 import ComputeHordeClient, ComputeHordeJobSpec, ExecutorClass
 
 PAUSE_S = 3
+# who was refused asks again soon, so that the time of refusals is known well
+PAUSE_REFUSED_S = 0.5
 PATIENCE_S = 120
 FINAL = {"completed", "failed", "rejected", "horde_failed"}
 
@@ -52,7 +54,7 @@ async def send(facilitator: str, validator: str, seed: str, image: str, executor
         note["took_s"] = round(time.time() - begun, 1)
         with Path(notes).open("a") as sink:
             sink.write(json.dumps(note) + "\n")
-        await asyncio.sleep(PAUSE_S)
+        await asyncio.sleep(PAUSE_S if note.get("status") == "completed" else PAUSE_REFUSED_S)
 
 
 async def found_status(uuid: str, clients: list[ComputeHordeClient]) -> str:
@@ -65,16 +67,28 @@ async def found_status(uuid: str, clients: list[ComputeHordeClient]) -> str:
     return "unknown"
 
 
+def longest_without(noted: list[dict[str, object]]) -> float:
+    """The longest time in seconds from a job that was not done to the next one that was."""
+    longest, since = 0.0, None
+    for note in noted:
+        at = float(str(note["at"]))
+        if note.get("status") != "completed":
+            since = at if since is None else since
+        elif since is not None:
+            longest, since = max(longest, at - since), None
+    return round(longest, 1)
+
+
 async def check(notes: str, validator: str, seed: str, *facilitators: str) -> None:
     clients = [client_of(facilitator, validator, seed) for facilitator in facilitators]
     noted = [json.loads(line) for line in Path(notes).read_text().splitlines()]
     uuids = [str(note["uuid"]) for note in noted if "uuid" in note]
-    counts: dict[str, int] = {}
+    counts: dict[str, float] = {}
     for uuid in uuids:
         status = await found_status(uuid, clients)
         counts[status] = counts.get(status, 0) + 1
     counts["refused"] = len(noted) - len(uuids)
-    print(json.dumps(counts))
+    print(json.dumps({**counts, "longest_without_s": longest_without(noted)}))
     if not counts.get("completed") or set(counts) - FINAL - {"refused"}:
         sys.exit(1)
 
