@@ -2,7 +2,8 @@
 
     python -m tools.role_readme
 
-Owns the form of the tables; the words are those of ``roles/*/meta``. A test compares both.
+Owns the form of the tables; the words are those of ``roles/*/meta`` and of
+``playbooks/vars/inventory.yml``. A test compares both.
 """
 
 import json
@@ -18,6 +19,7 @@ from tools.setup.places import ROOT
 
 FOLDER: Final = ROOT / "roles"
 PAGE: Final = ROOT / "docs" / "operate" / "provisioning.md"
+INVENTORY: Final = ROOT / "playbooks" / "vars" / "inventory.yml"
 #: in the order in which site.yml uses them; `program` and `repository` are used by others
 NAMES: Final = (
     "secrets",
@@ -90,6 +92,11 @@ def variables(role: str) -> list[RoleVariable]:
     return list(by_name.values())
 
 
+def inventory_variables() -> list[RoleVariable]:
+    """What an inventory says that no role alone has."""
+    return list(_variables(_read(INVENTORY)["inventory_variables"]))
+
+
 def readme(role: str) -> str:
     """The whole README.md of the role."""
     points = entry_points(role)
@@ -105,7 +112,9 @@ def page_with_tables(page: str) -> str:
     """The operators' page with the tables of now."""
     before, rest = page.split(BEGIN)
     after = rest.split(END)[1]
-    parts = [f"### {role}\n\n{headline(role)}\n\n" + "\n".join(_table(variables(role))) for role in NAMES]
+    shared = "### the inventory\n\nWhat several roles or the playbooks themselves ask for.\n\n"
+    parts = [shared + "\n".join(_table(inventory_variables()))]
+    parts += [f"### {role}\n\n{headline(role)}\n\n" + "\n".join(_table(variables(role))) for role in NAMES]
     return before + BEGIN + "\n\n".join(parts) + "\n" + END + after
 
 

@@ -6,10 +6,24 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tools.role_readme import FOLDER, NAMES, defaults, entry_points, headline, readme, variables
+from tools.role_readme import (
+    FOLDER,
+    INVENTORY,
+    NAMES,
+    defaults,
+    entry_points,
+    headline,
+    inventory_variables,
+    readme,
+    variables,
+)
 
 #: Facts that a role leaves for the playbooks after it.
 _ANSWERS = {"agents_images", "registry_digests"}
+_INVENTORY_NAME = re.compile(r"\bhorde_\w+")
+_OF_METRICS = {"rules", "dashboards"}
+#: A file, a user of PostgreSQL, and what a node says to Nomad.
+_NO_VARIABLES = {"horde_backup", "horde_replication", "horde_uids"}
 _SECRET_WORDS = re.compile(r"_token|_gossip_key|X-(Consul|Nomad)-Token|BootstrapSecret|SecretID")
 
 
@@ -53,6 +67,18 @@ def test_a_fact_of_a_role_s_own_is_not_taken_for_a_misspelt_variable(role: str) 
     }
     known = {row.name for row in variables(role)} | _ANSWERS | {"cacheable"}
     assert {name for name in facts - known if not name.startswith("_")} == set()
+
+
+def test_the_variables_of_the_inventory_are_those_that_are_used() -> None:
+    playbooks = INVENTORY.parents[1]
+    code = [
+        file
+        for folder in (playbooks, FOLDER, playbooks.parent / "inventories")
+        for file in folder.rglob("*.yml")
+        if file.is_file() and not _OF_METRICS & set(file.parts) and file != INVENTORY
+    ]
+    used = {name for file in code for name in _INVENTORY_NAME.findall(file.read_text())}
+    assert used - _NO_VARIABLES == {row.name for row in inventory_variables()}
 
 
 @pytest.mark.parametrize("role", NAMES)
