@@ -219,7 +219,6 @@ class Attempts:
             if not isinstance(step, Moved):
                 _log.info("report ignored", job=attempt.uuid, why=step.why)
                 return
-            attempt.job = step.job
             if isinstance(event, ExecutorReady):
                 attempt.ready_at = clock.now()
             for effect in react(step, event):
@@ -232,6 +231,8 @@ class Attempts:
                         await self._free(attempt)
                     case TellValidator():
                         await self._tell(attempt, event)
+            # not before: an end that could not be stored has to be taken when it is reported again
+            attempt.job = step.job
             if step.job.state.is_final:
                 state = step.job.state.value
                 _log.info("attempt over", job=attempt.uuid, peer=attempt.validator_hotkey, state=state)

@@ -243,6 +243,35 @@ async def test_an_attempt_past_its_deadline_ends_though_nobody_waits_for_it(
         assert failed["context"] == {"cause": "deadline_passed"}
 
 
+async def test_an_end_that_could_not_be_stored_is_taken_when_the_executor_repeats_it(
+    tmp_path: Path,
+) -> None:
+    uuid = new_uuid()
+    async with serving(tmp_path) as miner, miner.validator() as validator:
+        async with miner.executor() as executor:
+            await validator.send(signed_offer(miner, uuid))
+            await validator.expect("V0AcceptJobRequest")
+            await run_to_done(validator, executor, uuid)
+            with sqlite3.connect(tmp_path / "miner.sqlite3") as store:
+                store.execute(
+                    "CREATE TRIGGER away BEFORE UPDATE ON attempts WHEN NEW.state = 'completed' "
+                    "BEGIN SELECT RAISE(ABORT, 'the primary is away'); END"
+                )
+            await executor.say(**finished(uuid))
+            assert (await executor.socket.receive()).type in {
+                aiohttp.WSMsgType.CLOSE,
+                aiohttp.WSMsgType.CLOSED,
+            }
+        with sqlite3.connect(tmp_path / "miner.sqlite3") as store:
+            store.execute("DROP TRIGGER away")
+        async with miner.executor(running_job_uuid=uuid) as executor:
+            for kind in ("V0InitialJobRequest", "V0JobRequest"):
+                await executor.expect(kind)
+            await executor.say(**finished(uuid))
+            await executor.expect("HordeAck")
+            await validator.expect("V0JobFinishedRequest")
+
+
 async def test_a_busy_miner_declines_with_the_receipts_that_excuse_it(miner: Miner) -> None:
     async with miner.executor(), miner.validator(OTHER) as other, miner.validator() as validator:
         await other.send(signed_offer(miner, new_uuid(), OTHER))
