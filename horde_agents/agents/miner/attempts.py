@@ -225,14 +225,15 @@ class Attempts:
                 match effect:
                     case StoreNow():
                         await self.parts.store.writer.run(_recording(attempt.uuid, event, final=True))
+                        # not before: an end that could not be stored has to be taken when it is reported again
+                        attempt.job = step.job
                     case StoreBehind():
+                        attempt.job = step.job
                         self.parts.store.writer.behind(_recording(attempt.uuid, event, final=False))
                     case FreeSlot():
                         await self._free(attempt)
                     case TellValidator():
                         await self._tell(attempt, event)
-            # not before: an end that could not be stored has to be taken when it is reported again
-            attempt.job = step.job
             if step.job.state.is_final:
                 state = step.job.state.value
                 _log.info("attempt over", job=attempt.uuid, peer=attempt.validator_hotkey, state=state)

@@ -1,7 +1,7 @@
 """Sends jobs one after another until a file is there, and notes what becomes of each. Run by the published SDK's own Python.
 
-    sender.py send  FACILITATOR VALIDATOR SEED IMAGE CLASS NOTES STOP    until STOP exists
-    sender.py check NOTES VALIDATOR SEED FACILITATOR …                   each noted job has to have ended at one of these
+    sender.py send  FACILITATOR VALIDATOR KEY_FILE IMAGE CLASS NOTES STOP    until STOP exists
+    sender.py check NOTES VALIDATOR KEY_FILE FACILITATOR …                   each noted job has to have ended at one of these
 """
 
 import asyncio
@@ -9,19 +9,20 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from bittensor_wallet import Keypair
 from compute_horde_sdk.v1 import ComputeHordeClient, ComputeHordeJobSpec, ExecutorClass
 
 PAUSE_S = 3
-# who was refused asks again soon, so that the time of refusals is known well
-PAUSE_REFUSED_S = 0.5
+# who got no result asks again soon, so that the time without one is known well
+PAUSE_WITHOUT_S = 0.5
 PATIENCE_S = 120
 FINAL = {"completed", "failed", "rejected", "horde_failed"}
 
 
-def client_of(facilitator: str, validator: str, seed: str) -> ComputeHordeClient:
-    hotkey = Keypair.create_from_seed("0x" + seed)
+def client_of(facilitator: str, validator: str, key_file: str) -> ComputeHordeClient:
+    hotkey = Keypair.create_from_seed(json.loads(Path(key_file).read_text())["secretSeed"])
     return ComputeHordeClient(hotkey=hotkey, compute_horde_validator_hotkey=validator, facilitator_url=facilitator)
 
 
@@ -29,7 +30,7 @@ def word(status: object) -> str:
     return str(getattr(status, "value", status)).lower()
 
 
-async def send(facilitator: str, validator: str, seed: str, image: str, executor_class: str, notes: str, stop: str) -> None:
+async def send(facilitator: str, validator: str, key_file: str, image: str, executor_class: str, notes: str, stop: str) -> None:
     spec = ComputeHordeJobSpec(
         executor_class=ExecutorClass(executor_class),
         job_namespace="SN123.0",
@@ -39,7 +40,7 @@ async def send(facilitator: str, validator: str, seed: str, image: str, executor
         upload_time_limit_sec=10,
         args=["sh", "-c", "sleep 3; echo done"],
     )
-    client = client_of(facilitator, validator, seed)
+    client = client_of(facilitator, validator, key_file)
     while not Path(stop).exists():
         begun = time.time()
         note: dict[str, object] = {"at": begun}
@@ -54,7 +55,7 @@ async def send(facilitator: str, validator: str, seed: str, image: str, executor
         note["took_s"] = round(time.time() - begun, 1)
         with Path(notes).open("a") as sink:
             sink.write(json.dumps(note) + "\n")
-        await asyncio.sleep(PAUSE_S if note.get("status") == "completed" else PAUSE_REFUSED_S)
+        await asyncio.sleep(PAUSE_S if note.get("status") == "completed" else PAUSE_WITHOUT_S)
 
 
 async def found_status(uuid: str, clients: list[ComputeHordeClient]) -> str:
@@ -67,23 +68,23 @@ async def found_status(uuid: str, clients: list[ComputeHordeClient]) -> str:
     return "unknown"
 
 
-def longest_without(noted: list[dict[str, object]]) -> float:
-    """The longest time in seconds from a job that was not done to the next one that was."""
+def longest_without(noted: list[dict[str, Any]]) -> float:
+    """The longest time in seconds from one that was refused or failed until the next job that was done was sent."""
     longest, since = 0.0, None
     for note in noted:
-        at = float(str(note["at"]))
         if note.get("status") != "completed":
-            since = at if since is None else since
+            since = note["at"] if since is None else since
+            longest = max(longest, note["at"] + note["took_s"] - since)
         elif since is not None:
-            longest, since = max(longest, at - since), None
+            longest, since = max(longest, note["at"] - since), None
     return round(longest, 1)
 
 
-async def check(notes: str, validator: str, seed: str, *facilitators: str) -> None:
-    clients = [client_of(facilitator, validator, seed) for facilitator in facilitators]
+async def check(notes: str, validator: str, key_file: str, *facilitators: str) -> None:
+    clients = [client_of(facilitator, validator, key_file) for facilitator in facilitators]
     noted = [json.loads(line) for line in Path(notes).read_text().splitlines()]
     uuids = [str(note["uuid"]) for note in noted if "uuid" in note]
-    counts: dict[str, float] = {}
+    counts: dict[str, int] = {}
     for uuid in uuids:
         status = await found_status(uuid, clients)
         counts[status] = counts.get(status, 0) + 1

@@ -21,6 +21,7 @@ from tools.role_readme import (
 #: Facts that a role leaves for the playbooks after it.
 _ANSWERS = {"agents_images", "registry_digests"}
 _INVENTORY_NAME = re.compile(r"\bhorde_\w+")
+_EXPRESSION = re.compile(r"\{[{%].*?[}%]\}", re.DOTALL)
 _OF_METRICS = {"rules", "dashboards"}
 #: A file, a user of PostgreSQL, and what a node says to Nomad.
 _NO_VARIABLES = {"horde_backup", "horde_replication", "horde_uids"}
@@ -77,7 +78,10 @@ def test_the_variables_of_the_inventory_are_those_that_are_used() -> None:
         for file in folder.rglob("*.yml")
         if file.is_file() and not _OF_METRICS & set(file.parts) and file != INVENTORY
     ]
-    used = {name for file in code for name in _INVENTORY_NAME.findall(file.read_text())}
+    texts = [file.read_text() for file in code]
+    for template in FOLDER.rglob("*.j2"):  # what is not an expression there may be a metric's name
+        texts += _EXPRESSION.findall(template.read_text())
+    used = {name for text in texts for name in _INVENTORY_NAME.findall(text)}
     assert used - _NO_VARIABLES == {row.name for row in inventory_variables()}
 
 
