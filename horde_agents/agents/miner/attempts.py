@@ -225,7 +225,7 @@ class Attempts:
                 match effect:
                     case StoreNow():
                         await self.parts.store.writer.run(_recording(attempt.uuid, event, final=True))
-                        # not before: an end that could not be stored has to be taken when it is reported again
+                        # not before: an end that was not stored has to be taken when it is told again
                         attempt.job = step.job
                     case StoreBehind():
                         attempt.job = step.job
