@@ -25,7 +25,7 @@ from tools.setup.servers import CONSUL, FAKE_GPUS, NOMAD, VERSITYGW, program
 _LINTED: Final = ("site.yml", "requirements.yml", "playbooks", "roles", "inventories", "molecule")
 INVENTORIES: Final = ("local", "example")
 #: whose hotkeys the scenarios with agents need
-_KEYS: Final = ("validator", "miner", "miner2", "user")
+_KEYS: Final = ("validator", "miner", "miner2", "trusted_miner", "user")
 
 
 def main(words: list[str]) -> int:

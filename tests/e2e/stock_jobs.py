@@ -1,8 +1,9 @@
 """Jobs that the published, unmodified SDK sends to a horde, wherever that runs, and what it must say of them.
 
-    python -m tests.e2e.stock_jobs FACILITATOR_URL VALIDATOR_HOTKEY USER_KEY_FILE IMAGE CLASS ADDRESS
+    python -m tests.e2e.stock_jobs FACILITATOR VALIDATOR_HOTKEY USER_KEY_FILE IMAGE CLASS ADDRESS [trusted]
 
-ADDRESS is one of this machine at which executors reach it: a job's output is uploaded there.
+ADDRESS is one of this machine at which executors reach it: a job's output is uploaded there. With ``trusted``
+the jobs are for the validator's trusted miner.
 """
 
 import json
@@ -20,12 +21,13 @@ _SCRIPTS: Final = Path(__file__).parent / "stock"
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """Where a user comes in, with the hotkey of the validator that it asks for."""
+    """Where a user comes in, with the hotkey of the validator that it asks for, or its trusted miner."""
 
     facilitator: str
     validator: str
     user_file: Path
     executor_class: str
+    on_trusted_miner: bool = False
 
 
 def seed_of(key_file: Path) -> str:
@@ -55,6 +57,7 @@ def check_sdk_jobs(python: Path, entrance: Entrance, image: str, address: str = 
             image,
             f"{receiver.url}/put/out.txt",
             entrance.executor_class,
+            *(["trusted"] if entrance.on_trusted_miner else []),
         )
     assert (said["status"], said["stdout"]) == ("completed", "Hellö, wörld!\n")
     assert said["artifacts"] == {"/artifacts/stuff": "Hellö, wörld!\n"}
@@ -69,8 +72,8 @@ def check_sdk_jobs(python: Path, entrance: Entrance, image: str, address: str = 
 
 def main(words: list[str]) -> None:
     """Print the uuid of the job that completed."""
-    facilitator, validator, user_file, image, executor_class, address = words
-    entrance = Entrance(facilitator, validator, Path(user_file), executor_class)
+    facilitator, validator, user_file, image, executor_class, address, *more = words
+    entrance = Entrance(facilitator, validator, Path(user_file), executor_class, more == ["trusted"])
     uuid = check_sdk_jobs(stock_python("sdk-0.0.19"), entrance, image, address)
     sys.stdout.write(f"{uuid}\n")
 

@@ -1,6 +1,7 @@
 """Run by the published SDK's own Python: sends jobs and prints what the SDK says of them, as JSON.
 
-Arguments: facilitator URL, validator hotkey, seed of the user's key (hex), image, upload URL, executor class.
+Arguments: facilitator URL, validator hotkey, seed of the user's key (hex), image, upload URL, executor class,
+and ``trusted`` where the jobs are for the validator's trusted miner.
 """
 
 import asyncio
@@ -17,7 +18,16 @@ from compute_horde_sdk.v1 import (
 )
 
 
-async def main(url: str, validator: str, seed: str, image: str, upload_url: str, executor_class: str) -> None:
+async def main(
+    url: str,
+    validator: str,
+    seed: str,
+    image: str,
+    upload_url: str,
+    executor_class: str,
+    miner: str = "",
+) -> None:
+    trusted = miner == "trusted"
     client = ComputeHordeClient(
         hotkey=Keypair.create_from_seed("0x" + seed),
         compute_horde_validator_hotkey=validator,
@@ -40,7 +50,7 @@ async def main(url: str, validator: str, seed: str, image: str, upload_url: str,
         input_volumes={"/volume/in": InlineInputVolume.from_file_contents("data.txt", b"from the volume")},
         output_volumes={"/output/out.txt": HTTPOutputVolume(http_method="PUT", url=upload_url)},
     )
-    job = await client.create_job(spec)
+    job = await client.create_job(spec, on_trusted_miner=trusted)
     await job.wait(timeout=60)
     listed = [item.uuid async for item in client.iter_jobs()]
     failing = await client.create_job(
@@ -52,7 +62,8 @@ async def main(url: str, validator: str, seed: str, image: str, upload_url: str,
             execution_time_limit_sec=5,
             upload_time_limit_sec=5,
             args=["sh", "-c", "echo so far; exit 7"],
-        )
+        ),
+        on_trusted_miner=trusted,
     )
     await failing.wait(timeout=60)
     json.dump(
