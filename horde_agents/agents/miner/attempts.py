@@ -224,18 +224,18 @@ class Attempts:
             for effect in react(step, event):
                 match effect:
                     case StoreNow():
-                        await self.parts.store.writer.run(_recording(attempt.uuid, event, final=True))
+                        event = await self.parts.store.writer.run(_ending(attempt.uuid, event))
                         # not before: an end that was not stored has to be taken when it is told again
-                        attempt.job = step.job
+                        attempt.job = _moved(attempt.job, event)
                     case StoreBehind():
                         attempt.job = step.job
-                        self.parts.store.writer.behind(_recording(attempt.uuid, event, final=False))
+                        self.parts.store.writer.behind(_recording(attempt.uuid, event))
                     case FreeSlot():
                         await self._free(attempt)
                     case TellValidator():
                         await self._tell(attempt, event)
-            if step.job.state.is_final:
-                state = step.job.state.value
+            if attempt.job.state.is_final:
+                state = attempt.job.state.value
                 _log.info("attempt over", job=attempt.uuid, peer=attempt.validator_hotkey, state=state)
                 self.parts.metrics.attempts.labels(outcome=state).inc()
 
@@ -292,7 +292,7 @@ class Attempts:
             for row in rows:
                 if (attempt := self._open.get(row.uuid)) is None:
                     _log.warning("attempt ended that nobody had in hand", job=row.uuid, slot=row.slot_id)
-                    await self.parts.store.writer.run(_recording(row.uuid, _forgotten(), final=True))
+                    await self.parts.store.writer.run(_ending(row.uuid, _forgotten()))
                 elif row.deadline_at < clock.now():
                     await self._expire(attempt, (row.deadline_at - row.created_at).total_seconds())
 
@@ -358,15 +358,30 @@ def _whole_budget_s(offer: V0InitialJobRequest) -> float:
     return spin_up_s + STARTUP_S + _REQUEST_S + limits_of(offer).running_s + _GRACE_S
 
 
-def _recording(uuid: str, event: JobEvent, *, final: bool) -> Unit[None]:
+def _recording(uuid: str, event: JobEvent) -> Unit[None]:
     at = clock.now()
 
     async def record(connection: AsyncConnection) -> None:
         await stored.record(connection, uuid, event, at)
-        if final:
-            await stored.end_lease(connection, uuid, at)
 
     return record
+
+
+def _ending(uuid: str, event: JobEvent) -> Unit[JobEvent]:
+    """Stores the end that ``event`` is, and returns the one that the database has.
+
+    That is another where an earlier end was committed and the database was gone before it could say so.
+    """
+    at = clock.now()
+
+    async def end(connection: AsyncConnection) -> JobEvent:
+        recorded = await stored.record(connection, uuid, event, at)
+        await stored.end_lease(connection, uuid, at)
+        if isinstance(recorded, Job):
+            return event
+        return (await stories.told(connection, uuid))[-1].event
+
+    return end
 
 
 def _moved(job: Job, event: JobEvent) -> Job:

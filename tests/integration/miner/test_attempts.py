@@ -11,6 +11,7 @@ import pytest
 
 from horde_agents.protocol.signing import from_hex, verify
 from horde_agents.receipts.payloads import JobAccepted, JobFinished, read_payload, signed_text
+from horde_agents.store.writer import Unit, Writer
 from tests.fixtures.waiting import eventually
 from tests.integration.miner.conftest import (
     OTHER,
@@ -270,6 +271,38 @@ async def test_an_end_that_could_not_be_stored_is_taken_when_the_executor_repeat
             await executor.say(**finished(uuid))
             await executor.expect("HordeAck")
             await validator.expect("V0JobFinishedRequest")
+
+
+async def test_the_validator_is_told_the_end_that_is_stored_though_its_commit_went_unanswered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uuid, write, is_away = new_uuid(), Writer.run, False
+
+    async def run(writer: Writer, unit: Unit[Any]) -> Any:
+        nonlocal is_away
+        value = await write(writer, unit)
+        if is_away:
+            is_away = False
+            raise ConnectionResetError("the primary went after the commit")
+        return value
+
+    monkeypatch.setattr(Writer, "run", run)
+    async with serving(tmp_path) as miner, miner.validator() as validator:
+        async with miner.executor() as executor:
+            await validator.send(signed_offer(miner, uuid))
+            await validator.expect("V0AcceptJobRequest")
+            await run_to_done(validator, executor, uuid)
+            is_away = True
+            await executor.say(**finished(uuid))
+            assert (await executor.socket.receive()).type in {
+                aiohttp.WSMsgType.CLOSE,
+                aiohttp.WSMsgType.CLOSED,
+            }
+        # the executor stays away, which would end the attempt as failed
+        await validator.expect("V0JobFinishedRequest")
+        with sqlite3.connect(tmp_path / "miner.sqlite3") as store:
+            (state,) = store.execute("SELECT state FROM attempts WHERE uuid = ?", [uuid]).fetchone()
+        assert state == "completed"
 
 
 async def test_a_busy_miner_declines_with_the_receipts_that_excuse_it(miner: Miner) -> None:
