@@ -34,12 +34,13 @@ provision-test: ## Ansible's roles on real machines of systemd in containers; on
 	@$(BIN)/python -m tools.provision lint
 	@$(BIN)/python -m tools.provision test $(SCENARIO)
 
-check: ## ruff, mypy strict, import-linter, Nomad's job specs
+check: ## ruff, mypy strict, import-linter, yamllint, Nomad's job specs
 	@$(SETUP) check
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy $(CODE)
 	@$(BIN)/lint-imports
+	@$(BIN)/yamllint --strict .
 	@$(BIN)/python -m tools.check_jobs
 
 bench: ## measure, and print goal, result and verdict
