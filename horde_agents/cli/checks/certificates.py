@@ -67,7 +67,7 @@ def machine_certificate_findings(at: datetime, places: Mapping[Path, str] = PLAC
         except PermissionError:
             yield noted(check, "not looked at, as they may be read by root alone; run this as root")
             continue
-        found = [certificate_finding(check, file, at, renewed) for file in files]
+        found = [certificate_finding(check, file, at, "replace it") for file in files]
         bad = [finding for finding in found if not finding.fine]
         yield from (wrong(each.check, f"{each.says}: {renewed}") for each in bad)
         if found and not bad:

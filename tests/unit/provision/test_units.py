@@ -1,6 +1,7 @@
 """What the roles run on a machine is looked at by the doctor, and is in the archive of logs."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -29,7 +30,9 @@ def test_the_archive_of_logs_has_what_each_unit_says(unit: str) -> None:
     assert unit.rpartition(".")[0] in gathered[1].split()
 
 
-@pytest.mark.parametrize("role", ["consul", "nomad", "ingress", "monitoring"])
-def test_the_doctor_looks_at_the_certificates_of_each_role(role: str) -> None:
-    folders = {"consul": "/etc/consul.d/tls", "nomad": "/etc/nomad.d/tls"}
-    assert folders.get(role, f"/etc/horde-{role}") in map(str, PLACES)
+@pytest.mark.parametrize("folder", PLACES, ids=str)
+def test_the_node_exporter_tells_of_the_certificates_that_the_doctor_looks_at(folder: Path) -> None:
+    script = (ROOT / "roles/monitoring/templates/horde-certificates.sh.j2").read_text()
+    told = re.search(r"for file in (.*?); do", script, re.DOTALL)
+    assert told
+    assert any((folder / "some.pem").match(pattern) for pattern in told[1].split())
