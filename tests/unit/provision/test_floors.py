@@ -11,7 +11,13 @@ _FLOORS = tomllib.loads((ROOT / "horde_agents/cli/checks/floors.toml").read_text
 
 
 @pytest.mark.parametrize(
-    ("role", "program"), [("nvidia_driver", "nvidia-driver"), ("nvidia_toolkit", "nvidia-container-toolkit")]
+    ("role", "program"),
+    [
+        ("nvidia_driver", "nvidia-driver"),
+        ("nvidia_toolkit", "nvidia-container-toolkit"),
+        ("nomad", "nomad"),
+        ("consul", "consul"),
+    ],
 )
 def test_a_role_s_oldest_is_the_doctor_s_lowest(role: str, program: str) -> None:
     lowest = {floor["name"]: floor["lowest"] for floor in _FLOORS}
