@@ -26,9 +26,8 @@ def named(file: Path) -> str:
 def test_it_begins_with_what_it_does_and_what_to_type(file: Path) -> None:
     comment = re.match(r"---\n((?:#.*\n)+)", file.read_text())
     assert comment, "no comment at its head"
-    typed = file.name if file.name != "site.yml" else "site.yml"
     assert re.search(
-        rf"^#   ansible-playbook -i \S+ (playbooks/)?{re.escape(typed)}", comment[1], re.MULTILINE
+        rf"^#   ansible-playbook -i \S+ (playbooks/)?{re.escape(file.name)}", comment[1], re.MULTILINE
     )
 
 

@@ -23,8 +23,8 @@ _ANSWERS = {"agents_images", "registry_digests"}
 _INVENTORY_NAME = re.compile(r"\bhorde_\w+")
 _EXPRESSION = re.compile(r"\{[{%].*?[}%]\}", re.DOTALL)
 _OF_METRICS = {"rules", "dashboards"}
-#: A file, a user of PostgreSQL, and what a node says to Nomad.
-_NO_VARIABLES = {"horde_backup", "horde_replication", "horde_uids"}
+#: A file and a user of PostgreSQL.
+_NO_VARIABLES = {"horde_backup", "horde_replication"}
 _SECRET_WORDS = re.compile(r"_token|_gossip_key|X-(Consul|Nomad)-Token|BootstrapSecret|SecretID")
 
 
