@@ -1,31 +1,52 @@
 """A server program on this machine, its log, and the signals that tests send it."""
 
 import os
+import random
+import re
 import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Final
 
 _END_S: Final = 10.0
+_TAIL: Final = 5
 
 
 class ServerNotUp(Exception):
     """A server did not come up; the text names its log."""
 
 
+# Below what Nomad gives to tasks (20000 to 32000) and the kernel to connections (32768 and more): a port of
+# those may be taken between being found free and its server's listening, seconds later on a busy machine.
+_PORTS: Final = range(10_000, 20_000)
+_candidates: Final = cycle(random.sample(_PORTS, len(_PORTS)))
+
+
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody has now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Loopback ports on which nobody listens now; none is found twice before all others were.
+
+    Raises:
+        ServerNotUp: fewer of them are free.
+    """
+    found = list(islice(filter(_is_free, islice(_candidates, len(_PORTS))), count))
+    if len(found) < count:
+        raise ServerNotUp(
+            f"This machine has {len(found)} of {count} free ports in {_PORTS}: end some servers"
+        )
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as tried:
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @dataclass(slots=True)
@@ -77,5 +98,11 @@ class ServerProcess:
             raise ServerNotUp(f"{self.words[0]} has ended; its log {self.log} says: {_tail(self.log)}")
 
 
+_SAYS_WHY: Final = re.compile("error", re.IGNORECASE)
+
+
 def _tail(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else ""
+    """The last lines of a log, and before them the last ones that speak of an error."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    errors = [line for line in lines[:-_TAIL] if _SAYS_WHY.search(line)]
+    return "\n".join(errors[-_TAIL:] + lines[-_TAIL:])

@@ -56,12 +56,22 @@ def test_what_fails_again_is_red(project: Path) -> None:
     assert second_try(project)[0] == 1
 
 
-def test_many_failures_are_not_tried_again(project: Path) -> None:
-    for number in range(4):
+def test_tests_that_share_a_folder_are_tried_again_whatever_their_number(project: Path) -> None:
+    for number in range(5):
         (project / f"test_flaky_{number}.py").write_text(_FLAKY.replace('"mark"', f'"mark-{number}"'))
     run(project)
     code, printed = second_try(project)
-    assert (code, "4 are noted" in printed) == (1, True)
+    assert (code, printed.count("UNRELIABLE")) == (0, 5)
+
+
+def test_failures_in_many_folders_are_not_tried_again(project: Path) -> None:
+    for number in range(4):
+        (project / f"part{number}").mkdir()
+        flaky = _FLAKY.replace('"mark"', f'"mark-{number}"')
+        (project / f"part{number}" / f"test_flaky_{number}.py").write_text(flaky)
+    run(project)
+    code, printed = second_try(project)
+    assert (code, "4 tests are noted, in 4" in printed) == (1, True)
 
 
 def test_run_that_broke_off_is_not_tried_again(project: Path) -> None:

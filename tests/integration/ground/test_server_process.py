@@ -1,0 +1,39 @@
+"""A test's server: the port it is given, and what is said when it ends."""
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from horde_agents.testing import server_process
+from horde_agents.testing.server_process import ServerNotUp, ServerProcess, free_ports
+
+_CONNECTIONS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+def test_no_port_is_given_twice_nor_one_that_the_kernel_gives_to_a_connection() -> None:
+    first_of_connections = int(_CONNECTIONS.read_text().split()[0])
+    ports = [port for _ in range(50) for port in free_ports(4)]
+    assert len(set(ports)) == 200
+    assert max(ports) < first_of_connections
+
+
+def test_a_port_on_which_somebody_listens_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        (free,) = free_ports(1)
+        monkeypatch.setattr(server_process, "_candidates", iter([taken, free, taken]))
+        assert free_ports(1) == [free]
+        with pytest.raises(ServerNotUp, match="0 of 1 free ports"):
+            free_ports(1)
+
+
+def test_a_server_that_ended_is_named_with_the_error_that_its_log_ends_long_before(tmp_path: Path) -> None:
+    program = "print('Error: bind: address already in use'); [print('shut down', n) for n in range(20)]"
+    server = ServerProcess([sys.executable, "-c", program], tmp_path / "log")
+    server.start()
+    assert server.process is not None
+    server.process.wait()
+    with pytest.raises(ServerNotUp, match=r"says: Error: bind: address already in use\nshut down 15"):
+        server.check_runs()
