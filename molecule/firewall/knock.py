@@ -1,4 +1,7 @@
-"""Answers at ports, and tells which ports answer: ``knock.py serve PORT…`` and ``knock.py ask FROM TO PORT…``.
+"""Answers at ports, and tells which ports answer.
+
+    knock.py serve PORT…
+    knock.py ask FROM TO PORT…
 
 A port is a number with its protocol, such as 4646/tcp. Who asks, asks from the address FROM.
 """
@@ -25,11 +28,13 @@ def serve(ports: list[str]) -> None:
         waiting.register(listener, selectors.EVENT_READ, protocol)
     while True:
         for key, _ in waiting.select():
+            asked = key.fileobj
+            assert isinstance(asked, socket.socket)
             if key.data == "tcp":
-                with key.fileobj.accept()[0] as peer:
+                with asked.accept()[0] as peer:
                     peer.sendall(b"yes")
             else:
-                key.fileobj.sendto(b"yes", key.fileobj.recvfrom(16)[1])
+                asked.sendto(b"yes", asked.recvfrom(16)[1])
 
 
 def answers(sender: str, address: str, port: str) -> bool:

@@ -2,7 +2,8 @@
 
     python3 through.py ADDRESS CERTIFICATE CONTAINER OF THE FIRST FACILITATOR
 
-Ends the first facilitator in the middle and looks who answers then. What is not as it has to be is a sentence, with status 1.
+Ends the first facilitator in the middle and looks who answers then. What is not as it has to be is a
+sentence, with status 1.
 """
 
 import base64
@@ -83,7 +84,8 @@ def main(address: str, certificate: str, first: str) -> None:
     large = way.announce("/auth/login", 3 * 1024 * 1024)
     expect(large == 413, f"a body of 3 MiB was answered with {large}")
 
-    # the facilitator counts refusals by address; whoever gives himself another in the header would not be slowed down
+    # the facilitator counts refusals by address; whoever gives himself another in the header would not be
+    # slowed down
     said = [way.ask("/api/v1/jobs/", **{"X-Forwarded-For": f"203.0.113.{nth}"})[0] for nth in range(12)]
     expect(said[0] == 401 and said[-1] == 429, f"forged addresses got {said}")
 
@@ -94,7 +96,10 @@ def main(address: str, certificate: str, first: str) -> None:
         status, said_now = way.ask("/auth/nonce")
         if status == 200:
             break
-        expect(time.monotonic() - began < _PATIENCE_S, f"{_PATIENCE_S:.0f} s after the first was killed: {status} {said_now!r}")
+        expect(
+            time.monotonic() - began < _PATIENCE_S,
+            f"{_PATIENCE_S:.0f} s after the first was killed: {status} {said_now!r}",
+        )
         time.sleep(0.2)
     print(f"the second answered {time.monotonic() - began:.1f} s after the first was killed")
     held.settimeout(_PATIENCE_S)
@@ -120,7 +125,7 @@ def main(address: str, certificate: str, first: str) -> None:
     many = []
     try:
         for _ in range(30):
-            many.append(way.socket())
+            many.append(way.socket())  # noqa: PERF401  (those before the one that is refused count)
         expect(False, "30 connections of one address were let in, and 20 are allowed")
     except (ConnectionError, ssl.SSLError, TimeoutError):
         expect(len(many) <= 20, f"{len(many)} connections of one address were let in, and 20 are allowed")

@@ -1,4 +1,6 @@
-"""Asks Prometheus something until it says what it has to: standard library only, on a machine with its certificates.
+"""Asks Prometheus something until it says what it has to.
+
+Standard library only, on a machine with its certificates.
 
     python3 ask.py ADDRESS SECONDS EXPRESSION …
 
@@ -21,7 +23,8 @@ def main(address: str, seconds: str, *wanted: str) -> int:
 
     def has_value(expression: str) -> bool:
         words = urllib.parse.urlencode({"query": expression})
-        with urllib.request.urlopen(f"https://{address}:9099/api/v1/query?{words}", context=context, timeout=20) as answer:
+        url = f"https://{address}:9099/api/v1/query?{words}"
+        with urllib.request.urlopen(url, context=context, timeout=20) as answer:
             return bool(json.load(answer)["data"]["result"])
 
     end = time.monotonic() + float(seconds)

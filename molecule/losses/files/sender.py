@@ -1,13 +1,18 @@
-"""Sends jobs one after another until a file is there, and notes what becomes of each. Run by the published SDK's own Python.
+"""Sends jobs one after another until a file is there, and notes what becomes of each.
 
-    sender.py send  FACILITATOR VALIDATOR KEY_FILE IMAGE CLASS NOTES STOP    until STOP exists
-    sender.py check NOTES VALIDATOR KEY_FILE FACILITATOR …                   each noted job has to have ended at one of these
+    sender.py send FACILITATOR VALIDATOR KEY_FILE IMAGE CLASS NOTES STOP
+        until STOP exists
+    sender.py check NOTES VALIDATOR KEY_FILE FACILITATOR …
+        each noted job has to have ended at one of these
+
+Run by the published SDK's own Python.
 """
 
 import asyncio
 import json
 import sys
 import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +28,18 @@ FINAL = {"completed", "failed", "rejected", "horde_failed"}
 
 def client_of(facilitator: str, validator: str, key_file: str) -> ComputeHordeClient:
     hotkey = Keypair.create_from_seed(json.loads(Path(key_file).read_text())["secretSeed"])
-    return ComputeHordeClient(hotkey=hotkey, compute_horde_validator_hotkey=validator, facilitator_url=facilitator)
+    return ComputeHordeClient(
+        hotkey=hotkey, compute_horde_validator_hotkey=validator, facilitator_url=facilitator
+    )
 
 
 def word(status: object) -> str:
     return str(getattr(status, "value", status)).lower()
 
 
-async def send(facilitator: str, validator: str, key_file: str, image: str, executor_class: str, notes: str, stop: str) -> None:
+async def send(
+    facilitator: str, validator: str, key_file: str, image: str, executor_class: str, notes: str, stop: str
+) -> None:
     spec = ComputeHordeJobSpec(
         executor_class=ExecutorClass(executor_class),
         job_namespace="SN123.0",
@@ -69,7 +78,9 @@ async def found_status(uuid: str, clients: list[ComputeHordeClient]) -> str:
 
 
 def longest_without(noted: list[dict[str, Any]]) -> float:
-    """The longest time in seconds from one that was refused or failed until the next job that was done was sent."""
+    """The longest time in seconds from one that was refused or failed until the next job that was done
+    was sent.
+    """
     longest, since = 0.0, None
     for note in noted:
         if note.get("status") != "completed":
@@ -94,5 +105,7 @@ async def check(notes: str, validator: str, key_file: str, *facilitators: str) -
         sys.exit(1)
 
 
+DOES: dict[str, Callable[..., Coroutine[None, None, None]]] = {"send": send, "check": check}
+
 if __name__ == "__main__":
-    asyncio.run({"send": send, "check": check}[sys.argv[1]](*sys.argv[2:]))
+    asyncio.run(DOES[sys.argv[1]](*sys.argv[2:]))

@@ -1,9 +1,11 @@
-"""Writes numbers to Consul through the machine's own agent, until it is stopped; notes the last that was confirmed.
+"""Writes numbers to Consul through the machine's own agent, until it is stopped.
+
+Notes the last that was confirmed.
 
     python3 writer.py NAME [--once]
 
-Owns what a client of the cluster sees while servers are lost and secrets change: ``writer.json`` beside it has the last number
-confirmed and the longest time in seconds without one.
+Owns what a client of the cluster sees while servers are lost and secrets change: ``writer.json`` beside it
+has the last number confirmed and the longest time in seconds without one.
 """
 
 import json
@@ -12,13 +14,17 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 PLACE = Path(__file__).parent
 TLS = Path("/etc/consul.d/tls")
 
 
 def fresh_context(last: ssl.SSLContext | None) -> ssl.SSLContext | None:
-    """With the certificates of now; the last one while key and certificate do not fit, as one of them comes after the other."""
+    """With the certificates of now.
+
+    The last one while key and certificate do not fit, as one of them comes after the other.
+    """
     try:
         context = ssl.create_default_context(cafile=str(TLS / "ca.pem"))
         context.load_cert_chain(TLS / "cert.pem", TLS / "key.pem")
@@ -45,7 +51,9 @@ def write(name: str, number: int, context: ssl.SSLContext | None) -> bool:
 def main(name: str) -> None:
     """Write for ever, on from what was noted before the machine was lost."""
     noted = PLACE / "writer.json"
-    before = json.loads(noted.read_text()) if noted.exists() else {"number": 0, "longest_s": 0.0}
+    before: dict[str, Any] = (
+        json.loads(noted.read_text()) if noted.exists() else {"number": 0, "longest_s": 0.0}
+    )
     number, longest_s, confirmed_at_s = before["number"], before["longest_s"], time.monotonic()
     context = None
     while True:

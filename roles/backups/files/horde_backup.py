@@ -1,21 +1,30 @@
 #!/usr/bin/python3
-"""Backs up with restic what this machine keeps for the horde: PostgreSQL's databases, Consul, Nomad. Standard library only.
+"""Backs up with restic what this machine keeps for the horde: PostgreSQL's databases, Consul, Nomad.
 
-    horde-backup make                                dump everything and put it into every repository
-    horde-backup check                               status 1 where the newest whole backup is missing or too old
-    horde-backup list [--repository R] [--machine M] all backups as JSON, the newest last
+Standard library only.
+
+    horde-backup make
+        dump everything and put it into every repository
+    horde-backup check
+        status 1 where the newest whole backup is missing or too old
+    horde-backup list [--repository R] [--machine M]
+        all backups as JSON, the newest last
     horde-backup fetch [--repository R] [--machine M] [--id ID] FOLDER
-                                                     the files of one into FOLDER, compared with their checksums
-    horde-backup restore-databases FOLDER [NAME …]   fetched databases in the places of those that are there
-    horde-backup accept [PART …]                     back up what is here next time, though another repository has what was here before
+        the files of one into FOLDER, compared with their checksums
+    horde-backup restore-databases FOLDER [NAME …]
+        fetched databases in the places of those that are there
+    horde-backup accept [PART …]
+        back up what is here next time, though another repository has what was here before
 
-Owns how a backup is made and read. When it is made, and by whom it is restored, is the role's and the playbooks'. Passwords and tokens
-are in files that root alone can read, and go to other programs by environment or file, never on a command line.
+Owns how a backup is made and read. When it is made, and by whom it is restored, is the role's and the
+playbooks'. Passwords and tokens are in files that root alone can read, and go to other programs by
+environment or file, never on a command line.
 """
 
 import argparse
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -27,9 +36,9 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 CONFIG = Path("/etc/horde-backup/config.json")
 _TAG = "horde"
@@ -38,7 +47,10 @@ _MANIFEST = "manifest.json"
 _TRIES = 3
 _PAUSE_S = 10.0
 _PSQL = ("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", "postgres")
-_DATABASES = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate AND datname <> 'postgres' ORDER BY 1"
+_DATABASES = (
+    "SELECT datname FROM pg_database "
+    "WHERE datallowconn AND NOT datistemplate AND datname <> 'postgres' ORDER BY 1"
+)
 
 
 class BackupFailed(Exception):
@@ -66,7 +78,9 @@ class Repository:
             return self
         before, _, last = self.place.rpartition("/")
         if last != self.config["machine"]:
-            raise BackupFailed(f"the repository {self.name} has backups of {self.config['machine']} alone, none of {machine}")
+            raise BackupFailed(
+                f"the repository {self.name} has backups of {self.config['machine']} alone, none of {machine}"
+            )
         return Repository(self.config, self.name, f"{before}/{machine}", self.secrets_file, self.ca_file)
 
     def restic(self, *words: str) -> str:
@@ -94,18 +108,18 @@ class Repository:
 
     def backups(self, machine: str) -> list[dict[str, Any]]:
         """What is there of a machine, the newest last."""
-        found = json.loads(self.restic("snapshots", "--json", "--no-lock", "--host", machine, "--tag", _TAG)) or []
-        return sorted(found, key=lambda one: _instant(one["time"]))
+        said = self.restic("snapshots", "--json", "--no-lock", "--host", machine, "--tag", _TAG)
+        return sorted(json.loads(said) or [], key=lambda one: _instant(one["time"]))
 
 
 def dump(config: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[str]]:
     """Write all that there is to back up into ``folder``; return the manifest and what failed."""
     parts: dict[str, Callable[[], list[Path]]] = {}
     if "postgresql" in config:
-        parts["postgresql"] = lambda: _dump_databases(config["postgresql"], folder)
+        parts["postgresql"] = functools.partial(_dump_databases, config["postgresql"], folder)
     for name in ("consul", "nomad"):
         if name in config:
-            parts[name] = lambda name=name: [_snapshot(name, config[name], folder / f"{name}.snap")]
+            parts[name] = functools.partial(_snapshot, name, config[name], folder / f"{name}.snap")
     made: dict[str, Any] = {}
     origins: dict[str, int] = {}
     faults = []
@@ -116,7 +130,7 @@ def dump(config: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[str
             made[name] = {file.name: _checksum(file) for file in files}
         except BackupFailed as fault:
             faults.append(f"{name}: {fault}")
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     manifest = {"machine": config["machine"], "made_at": now, "parts": made, "origins": origins}
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1))
     return manifest, faults
@@ -139,11 +153,13 @@ def make(config: dict[str, Any]) -> int:
         for repository in repositories:
             try:
                 repository.have()
-                # what a run that was killed has locked; the repository is this machine's alone, and no other run is under way
+                # what a run that was killed has locked; the repository is this machine's alone, and no other
+                # run is under way
                 repository.restic("unlock", "--quiet")
                 if manifest["parts"]:
                     repository.restic("backup", "--quiet", "--host", config["machine"], *tags, str(folder))
-                repository.restic("forget", "--quiet", "--prune", "--host", config["machine"], "--tag", _TAG, *keep)
+                of_ours = ["--host", config["machine"], "--tag", _TAG]
+                repository.restic("forget", "--quiet", "--prune", *of_ours, *keep)
                 repository.restic("check", "--quiet", "--read-data-subset=5%")
             except BackupFailed as fault:
                 faults.append(f"{repository.name}: {fault}")
@@ -152,15 +168,18 @@ def make(config: dict[str, Any]) -> int:
     _write_metrics(config)
     for part, files in manifest["parts"].items():
         print(f"{part}: {', '.join(files) or 'nothing there'}")
-    for fault in faults:
-        print(f"{fault}.", file=sys.stderr)
+    for sentence in faults:
+        print(f"{sentence}.", file=sys.stderr)
     return 1 if faults else 0
 
 
-def refuse_another_beginning(config: dict[str, Any], repositories: list[Repository], origins: dict[str, int]) -> None:
+def refuse_another_beginning(
+    config: dict[str, Any], repositories: list[Repository], origins: dict[str, int]
+) -> None:
     """Raise where this machine was set up anew and a repository elsewhere has what was here before.
 
-    A backup of the new beginning would be the latest there, be restored instead of a good one, and push the good ones out in time.
+    A backup of the new beginning would be the latest there, be restored instead of a good one, and push the
+    good ones out in time.
     """
     machine = config["machine"]
     if any(_has_backups(repository, machine) for repository in repositories if repository.is_here):
@@ -173,21 +192,29 @@ def refuse_another_beginning(config: dict[str, Any], repositories: list[Reposito
             repository.have()
             found = repository.backups(machine)
         except BackupFailed as fault:
-            unknown = f"{machine} has no backup of its own yet, and makes none until {repository.name} says whether it has"
-            raise BackupFailed(f"{repository.name}: {fault}; {unknown}") from fault
-        if others := [part for part in _parts(config) if part not in accepted and not _goes_on(part, origins.get(part), found)]:
+            raise BackupFailed(
+                f"{repository.name}: {fault}; {machine} has no backup of its own yet, and makes none until "
+                f"{repository.name} says whether it has"
+            ) from fault
+        unaccepted = [part for part in _parts(config) if part not in accepted]
+        if others := [part for part in unaccepted if not _goes_on(part, origins.get(part), found)]:
             newest = f"the newest is {found[-1]['short_id']} of {found[-1]['time'][:16]}"
             what = " and ".join("databases" if part == "postgresql" else part for part in others)
-            restore = f"playbooks/restore.yml -e restore={what.split()[0]} -e restore_repository={repository.name}"
+            restore = (
+                f"playbooks/restore.yml -e restore={what.split()[0]} -e restore_repository={repository.name}"
+            )
             raise BackupFailed(
-                f"{what} of {machine} began anew, and {repository.name} has backups of what was here before, {newest}; nothing was "
-                f"backed up, so that those stay. Restore each ({restore}), or give up what was here before: "
-                "playbooks/backups.yml -e backups_start_anew=true"
+                f"{what} of {machine} began anew, and {repository.name} has backups of what was here before, "
+                f"{newest}; nothing was backed up, so that those stay. Restore each ({restore}), or give up "
+                "what was here before: playbooks/backups.yml -e backups_start_anew=true"
             )
 
 
 def accept(config: dict[str, Any], parts: list[str]) -> list[str]:
-    """Back these parts up, or all, whatever another repository has, until that went well; return those that are new to it."""
+    """Back these parts up, or all, whatever another repository has, until that went well.
+
+    Return those that are new to it.
+    """
     if odd := set(parts) - set(_parts(config)):
         raise BackupFailed(f"{', '.join(sorted(odd))} is not backed up here; {', '.join(_parts(config))} is")
     folder = _accepted(config)
@@ -216,24 +243,34 @@ def check(config: dict[str, Any]) -> int:
             faults += 1
             continue
         if newest is None:
-            print(f"{repository.name} at {repository.place} has no whole backup of {config['machine']}. Run: systemctl start horde-backup")
+            print(
+                f"{repository.name} at {repository.place} has no whole backup of {config['machine']}. "
+                "Run: systemctl start horde-backup"
+            )
             faults += 1
             continue
         age_h = (time.time() - newest) / 3600
         is_old = age_h > config["max_age_h"]
         faults += is_old
-        words = f"more than {config['max_age_h']} h; see: journalctl -u horde-backup" if is_old else "young enough"
-        print(f"{repository.name}: the newest whole backup of {config['machine']} is {age_h:.1f} h old, {words}")
+        too_old = f"more than {config['max_age_h']} h; see: journalctl -u horde-backup"
+        words = too_old if is_old else "young enough"
+        age = f"{age_h:.1f} h old, {words}"
+        print(f"{repository.name}: the newest whole backup of {config['machine']} is {age}")
     return 1 if faults else 0
 
 
 def fetch(repository: Repository, machine: str, wanted: str, folder: Path) -> dict[str, Any]:
-    """Put the files of a backup into ``folder``; return its manifest, or raise where a file is not what was dumped."""
+    """Put the files of a backup into ``folder``; return its manifest.
+
+    Raise where a file is not what was dumped.
+    """
     found = repository.of(machine).backups(machine)
     chosen = [one for one in found if wanted == "latest" or one["id"].startswith(wanted)]
     if not chosen or (wanted != "latest" and len(chosen) > 1):
         known = ", ".join(f"{one['short_id']} of {one['time'][:16]}" for one in found[-10:]) or "none"
-        raise BackupFailed(f"{repository.name} has not exactly one backup {wanted} of {machine}; it has {known}")
+        raise BackupFailed(
+            f"{repository.name} has not exactly one backup {wanted} of {machine}; it has {known}"
+        )
     with _empty(folder, stays=True), _empty(folder.with_name(f"{folder.name}.arriving")) as arriving:
         repository.of(machine).restic("restore", "--quiet", "--target", str(arriving), chosen[-1]["id"])
         for file in [file for file in arriving.rglob("*") if file.is_file()]:
@@ -242,15 +279,22 @@ def fetch(repository: Repository, machine: str, wanted: str, folder: Path) -> di
         for files in manifest["parts"].values():
             for name, checksum in files.items():
                 if _checksum(folder / name) != checksum:
-                    raise BackupFailed(f"{name} of the backup {chosen[-1]['short_id']} is not what was dumped")
+                    raise BackupFailed(
+                        f"{name} of the backup {chosen[-1]['short_id']} is not what was dumped"
+                    )
     return {"id": chosen[-1]["short_id"], **manifest}
 
 
 def restore_databases(config: dict[str, Any], folder: Path, names: list[str]) -> list[str]:
-    """Fill databases beside those that are there, then let them change places; what was there keeps another name."""
+    """Fill databases beside those that are there, then let them change places.
+
+    What was there keeps another name.
+    """
     there = [file.name.removesuffix(".dump") for file in sorted(folder.glob("*.dump"))]
     if missing := set(names) - set(there):
-        raise BackupFailed(f"the backup has no database {', '.join(sorted(missing))}; it has {', '.join(there)}")
+        raise BackupFailed(
+            f"the backup has no database {', '.join(sorted(missing))}; it has {', '.join(there)}"
+        )
     server = config["postgresql"]
     if _sql(server, "SELECT pg_is_in_recovery()") != "f":
         raise BackupFailed("this machine is the standby; databases are restored at the primary")
@@ -258,9 +302,11 @@ def restore_databases(config: dict[str, Any], folder: Path, names: list[str]) ->
     if odd := [name for name in wanted if not re.fullmatch("[a-z][a-z0-9_]{0,62}", name)]:
         raise BackupFailed(f"{', '.join(odd)} is no name of a database of ours")
     for name in wanted:
-        owner = _sql(server, f"SELECT rolname FROM pg_roles WHERE rolname = '{name}'")
+        owner = _sql(server, f"SELECT rolname FROM pg_roles WHERE rolname = '{name}'")  # noqa: S608  (a name of ours)
         if not owner:
-            raise BackupFailed(f"there is no role {name}; run playbooks/databases.yml with it in postgresql_databases first")
+            raise BackupFailed(
+                f"there is no role {name}; run playbooks/databases.yml with it in postgresql_databases first"
+            )
         arriving = _arriving(name)
         _sql(server, f'DROP DATABASE IF EXISTS "{arriving}"')
         create = f'CREATE DATABASE "{arriving}" OWNER "{name}" TEMPLATE template0 ENCODING \'UTF8\''
@@ -269,11 +315,12 @@ def restore_databases(config: dict[str, Any], folder: Path, names: list[str]) ->
         with (folder / f"{name}.dump").open("rb") as opened:
             words = ["pg_restore", "--exit-on-error", "--no-password", *_port(server), "-d", arriving]
             _run(_as_postgres(words), stdin=opened)
-    now = datetime.now(timezone.utc).strftime("%Y%m%dt%H%M%S")
+    now = datetime.now(UTC).strftime("%Y%m%dt%H%M%S")
     for name in wanted:
-        if _sql(server, f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):
+        is_it = f"datname = '{name}'"
+        if _sql(server, f"SELECT 1 FROM pg_database WHERE {is_it}"):  # noqa: S608  (a name of ours)
             _sql(server, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-            _sql(server, f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'")
+            _sql(server, f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {is_it}")  # noqa: S608  (a name of ours)
             _sql(server, f'ALTER DATABASE "{name}" RENAME TO "{name[:40]}_before_{now}"')
         _sql(server, f'ALTER DATABASE "{_arriving(name)}" RENAME TO "{name}"')
     return wanted
@@ -295,11 +342,14 @@ def main(words: list[str] | None = None) -> int:
                 print(json.dumps(_repository(config, asked.repository).of(machine).backups(machine)))
             case "fetch":
                 repository = _repository(config, asked.repository)
-                print(json.dumps(fetch(repository, asked.machine or config["machine"], asked.id, asked.folder)))
+                machine = asked.machine or config["machine"]
+                print(json.dumps(fetch(repository, machine, asked.id, asked.folder)))
             case "restore-databases":
                 print("\n".join(restore_databases(config, asked.folder, asked.names)))
             case "accept":
                 print("".join(f"{part}\n" for part in accept(config, asked.parts)), end="")
+            case _:
+                pass  # there are no others: argparse has refused them
     except BackupFailed as fault:
         print(f"{fault}.", file=sys.stderr)
         return 1
@@ -307,7 +357,9 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _arguments(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     does = parser.add_subparsers(dest="does", required=True)
     does.add_parser("make")
     does.add_parser("check")
@@ -334,7 +386,10 @@ def _accepted(config: dict[str, Any]) -> Path:
 
 
 def _forget_accepted(config: dict[str, Any]) -> None:
-    """What was accepted is the newest everywhere now; the beginning after it is another that somebody has to accept."""
+    """What was accepted is the newest everywhere now.
+
+    The beginning after it is another that somebody has to accept.
+    """
     for file in _accepted(config).glob("*"):
         file.unlink()
 
@@ -347,11 +402,15 @@ def _has_backups(repository: Repository, machine: str) -> bool:
 
 
 def _origin(config: dict[str, Any], part: str, files: list[Path]) -> int:
-    """What tells one beginning from another: PostgreSQL's own number of its data, and how far Consul and Nomad have counted."""
+    """What tells one beginning from another.
+
+    PostgreSQL's own number of its data, and how far Consul and Nomad have counted.
+    """
     if part == "postgresql":
         return int(_sql(config[part], "SELECT system_identifier FROM pg_control_system()"))
     try:
-        with tarfile.open(files[0]) as opened, opened.extractfile("meta.json") as member:
+        # Consul and Nomad write it as a file
+        with tarfile.open(files[0]) as opened, cast("IO[bytes]", opened.extractfile("meta.json")) as member:
             return int(json.load(member)["Index"])
     except (OSError, KeyError, ValueError, tarfile.TarError) as error:
         raise BackupFailed(f"{files[0].name} is no snapshot: {error}") from error
@@ -378,7 +437,9 @@ def _repository(config: dict[str, Any], name: str) -> Repository:
     found = [repository for repository in _repositories(config) if repository.name == name]
     if not found:
         known = ", ".join(repository.name for repository in _repositories(config))
-        raise BackupFailed(f"there is no repository {name}; there is {known}, or name a folder by its whole path")
+        raise BackupFailed(
+            f"there is no repository {name}; there is {known}, or name a folder by its whole path"
+        )
     return found[0]
 
 
@@ -387,7 +448,8 @@ def _dump_databases(server: dict[str, Any], folder: Path) -> list[Path]:
     for name in _sql(server, _DATABASES).splitlines():
         file = folder / f"{name}.dump"
         # restic compresses, and finds what has not changed
-        words = _as_postgres(["pg_dump", "--format=custom", "--compress=0", "--no-password", *_port(server), "-d", name])
+        how = ["--format=custom", "--compress=0", "--no-password"]
+        words = _as_postgres(["pg_dump", *how, *_port(server), "-d", name])
         for left in reversed(range(_TRIES)):
             try:
                 with file.open("wb") as opened:
@@ -403,10 +465,10 @@ def _dump_databases(server: dict[str, Any], folder: Path) -> list[Path]:
     return files
 
 
-def _snapshot(name: str, given: dict[str, Any], file: Path) -> Path:
+def _snapshot(name: str, given: dict[str, Any], file: Path) -> list[Path]:
     token = Path(given["token_file"]).read_text().strip()
     _run([*given["command"], str(file)], {**given["environment"], given["token_variable"]: token})
-    return file
+    return [file]
 
 
 def _sql(server: dict[str, Any], statement: str) -> str:
@@ -426,7 +488,12 @@ def _as_postgres(words: list[str]) -> list[str]:
     return ["runuser", "-u", "postgres", "--", *words]
 
 
-def _run(words: list[str], environ: dict[str, str] | None = None, stdin: Any = subprocess.DEVNULL, stdout: Any = subprocess.PIPE) -> str:
+def _run(
+    words: list[str],
+    environ: dict[str, str] | None = None,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
+    stdout: int | IO[bytes] = subprocess.PIPE,
+) -> str:
     program = words[words.index("--") + 1] if words[0] == "runuser" else words[0]
     try:
         done = subprocess.run(
@@ -436,13 +503,18 @@ def _run(words: list[str], environ: dict[str, str] | None = None, stdin: Any = s
             stderr=subprocess.PIPE,
             cwd="/",
             check=False,
-            env={"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8", **(environ or {})},
+            env={
+                "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+                "LC_ALL": "C.UTF-8",
+                **(environ or {}),
+            },
         )
     except OSError as error:
         raise BackupFailed(f"{program} cannot be run: {error}") from error
     if done.returncode:
         said = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
-        raise BackupFailed(f"{program} {words[-1] if program == 'restic' else ''} failed: {' | '.join(said[-3:]) or done.returncode}")
+        what = words[-1] if program == "restic" else ""
+        raise BackupFailed(f"{program} {what} failed: {' | '.join(said[-3:]) or done.returncode}")
     return done.stdout.decode() if done.stdout else ""
 
 
@@ -476,8 +548,10 @@ def _checksum(file: Path) -> str:
 def _instant(text: str) -> datetime:
     """restic's time has nanoseconds, which Python cannot read."""
     seconds, _, rest = text.partition(".")
-    zone = rest.lstrip("0123456789") if rest else ""
-    return datetime.fromisoformat(seconds + ("+00:00" if zone in ("", "Z") else zone)) if rest else datetime.fromisoformat(text)
+    if not rest:
+        return datetime.fromisoformat(text)
+    zone = rest.lstrip("0123456789")
+    return datetime.fromisoformat(seconds + ("+00:00" if zone in ("", "Z") else zone))
 
 
 def _write_metrics(config: dict[str, Any]) -> None:
@@ -492,7 +566,8 @@ def _write_metrics(config: dict[str, Any]) -> None:
     for repository in _repositories(config):
         with contextlib.suppress(BackupFailed):
             newest = newest_whole(config, repository) or 0
-            lines.append(f'horde_backup_newest_timestamp_seconds{{repository="{repository.name}"}} {newest:.0f}')
+            labels = f'{{repository="{repository.name}"}}'
+            lines.append(f"horde_backup_newest_timestamp_seconds{labels} {newest:.0f}")
     arriving = folder / "horde_backup.prom.arriving"
     arriving.write_text("\n".join(lines) + "\n")
     arriving.chmod(0o644)

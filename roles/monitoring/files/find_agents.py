@@ -3,8 +3,9 @@
 
     horde-find-agents FOLDER FILE SECONDS
 
-Reads certificates and the token in FOLDER, and writes FILE as Prometheus's file_sd has it, again whenever that changes. While Consul does
-not answer, FILE stays as it was, so that agents go on being read. Debian's Prometheus comes without its own search in Consul.
+Reads certificates and the token in FOLDER, and writes FILE as Prometheus's file_sd has it, again whenever
+that changes. While Consul does not answer, FILE stays as it was, so that agents go on being read. Debian's
+Prometheus comes without its own search in Consul.
 """
 
 import json
@@ -26,7 +27,11 @@ def targets(services: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
         meta = one.get("Meta") or {}
         if "horde" not in (one.get("Tags") or []) or not meta.get("operator_addr"):
             continue
-        labels = {"agent": meta.get("nomad_job", ""), "service": one["Service"], "version": meta.get("version", "")}
+        labels = {
+            "agent": meta.get("nomad_job", ""),
+            "service": one["Service"],
+            "version": meta.get("version", ""),
+        }
         found.append({"targets": [meta["operator_addr"]], "labels": labels})
     return sorted(found, key=lambda target: (target["labels"]["agent"], target["targets"]))
 
@@ -35,7 +40,8 @@ def ask(folder: Path) -> dict[str, dict[str, Any]]:
     """What this machine's Consul has; raises OSError or ValueError where it does not say."""
     context = ssl.create_default_context(cafile=str(folder / "consul-ca.pem"))
     context.load_cert_chain(folder / "consul-cert.pem", folder / "consul-key.pem")
-    request = urllib.request.Request(_URL, headers={"X-Consul-Token": (folder / "consul").read_text().strip()})
+    token = (folder / "consul").read_text().strip()
+    request = urllib.request.Request(_URL, headers={"X-Consul-Token": token})
     with urllib.request.urlopen(request, context=context, timeout=_WAIT_S) as answer:
         said: dict[str, dict[str, Any]] = json.load(answer)
     return said

@@ -1,9 +1,12 @@
-"""Makes the buckets that are missing and tries that each user can use its own and nobody else's: standard library only.
+"""Makes the buckets that are missing and tries that each user can use its own and nobody else's.
+
+Standard library only.
 
     python3 buckets.py < asked.json
 
-Reads one JSON object: `endpoint`, `region`, `ca` (a file; empty: the machine's own authorities) and `users`, each with
-`access_key_id`, `secret_key` and `buckets`. Prints `made BUCKET` for each that it made; what is wrong is a sentence, with status 1.
+Reads one JSON object: `endpoint`, `region`, `ca` (a file; empty: the machine's own authorities) and `users`,
+each with `access_key_id`, `secret_key` and `buckets`. Prints `made BUCKET` for each that it made; what is
+wrong is a sentence, with status 1.
 """
 
 import hashlib
@@ -43,9 +46,12 @@ class Store:
     region: str
     ca: str
 
-    def ask(self, user: User, method: str, path: str, query: str = "", body: bytes = b"") -> tuple[int, bytes]:
+    def ask(
+        self, user: User, method: str, path: str, query: str = "", body: bytes = b""
+    ) -> tuple[int, bytes]:
         """Status and body of the answer; paths have the bucket first."""
         address = urlsplit(self.endpoint)
+        connection: http.client.HTTPConnection
         if address.scheme == "https":
             context = ssl.create_default_context(cafile=self.ca or None)
             connection = http.client.HTTPSConnection(address.netloc, timeout=_WAIT_S, context=context)
@@ -83,7 +89,9 @@ def wait_until_it_answers(store: Store) -> None:
         try:
             store.ask(NOBODY, "GET", "/")
         except ssl.SSLCertVerificationError as error:
-            raise StoreWrong(f"{store.endpoint} has a certificate that is not trusted: {error.verify_message}") from error
+            raise StoreWrong(
+                f"{store.endpoint} has a certificate that is not trusted: {error.verify_message}"
+            ) from error
         except OSError as error:
             if time.monotonic() > end:
                 raise StoreWrong(f"{store.endpoint} does not answer: {error}") from error
@@ -101,8 +109,13 @@ def have_bucket(store: Store, user: User, bucket: str) -> bool:
         status, said = store.ask(user, "PUT", f"/{bucket}", body=_place(store.region))
         if status == 200:
             return True
-        raise StoreWrong(f"{user.access_key_id} cannot make the bucket {bucket}: {status} {said.decode()[:300]}")
-    raise StoreWrong(f"{user.access_key_id} may not use the bucket {bucket} ({status}); it is another's, or the key is wrong")
+        raise StoreWrong(
+            f"{user.access_key_id} cannot make the bucket {bucket}: {status} {said.decode()[:300]}"
+        )
+    raise StoreWrong(
+        f"{user.access_key_id} may not use the bucket {bucket} ({status}); "
+        "it is another's, or the key is wrong"
+    )
 
 
 def try_bucket(store: Store, user: User, bucket: str, strangers: list[User]) -> None:
@@ -120,7 +133,8 @@ def try_bucket(store: Store, user: User, bucket: str, strangers: list[User]) -> 
         for stranger in strangers:
             who = stranger.access_key_id or "nobody in particular"
             for method in ("GET", "PUT", "DELETE"):
-                _expect(store.ask(stranger, method, path, body=b""), 403, f"{who} is refused to {method} in {bucket}")
+                answer = store.ask(stranger, method, path, body=b"")
+                _expect(answer, 403, f"{who} is refused to {method} in {bucket}")
     finally:
         _expect(store.ask(user, "DELETE", path), 204, f"{user.access_key_id} deletes from {bucket}")
 
@@ -136,8 +150,8 @@ def main() -> int:
             for bucket in buckets:
                 if have_bucket(store, user, bucket):
                     print(f"made {bucket}")
-                strangers = [NOBODY, User(user.access_key_id, "wrong"), *(other for other, _ in users if other != user)]
-                try_bucket(store, user, bucket, strangers)
+                others = [other for other, _ in users if other != user]
+                try_bucket(store, user, bucket, [NOBODY, User(user.access_key_id, "wrong"), *others])
     except StoreWrong as wrong:
         print(f"{wrong}.", file=sys.stderr)
         return 1
@@ -146,14 +160,16 @@ def main() -> int:
 
 def _expect(answer: tuple[int, bytes], status: int, what: str) -> bytes:
     if answer[0] != status:
-        raise StoreWrong(f"{what}: expected {status}, got {answer[0]} {answer[1].decode(errors='replace')[:300]}")
+        said = answer[1].decode(errors="replace")[:300]
+        raise StoreWrong(f"{what}: expected {status}, got {answer[0]} {said}")
     return answer[1]
 
 
 def _place(region: str) -> bytes:
     if region == "us-east-1":
         return b""
-    return f"<CreateBucketConfiguration><LocationConstraint>{region}</LocationConstraint></CreateBucketConfiguration>".encode()
+    place = f"<LocationConstraint>{region}</LocationConstraint>"
+    return f"<CreateBucketConfiguration>{place}</CreateBucketConfiguration>".encode()
 
 
 if __name__ == "__main__":

@@ -89,7 +89,10 @@ def _holds(question: Callable[..., bool], *about: object) -> bool:
 
 
 def _signs(folder: Path) -> bool:
-    """Whether the authority's key belongs to the certificate that signs; with another nothing can be signed."""
+    """Whether the authority's key belongs to the certificate that signs.
+
+    With another nothing can be signed.
+    """
     return _key(folder / "ca-key.pem") == _certificate(folder / "signing.pem").public_key()
 
 

@@ -1,4 +1,6 @@
-"""Looks at the PostgreSQL of this machine and prints what it finds as JSON; changes nothing. Standard library only.
+"""Looks at the PostgreSQL of this machine and prints what it finds as JSON; changes nothing.
+
+Standard library only.
 
     python3 look.py BIN_DIR DATA_DIR CONF_DIR PORT
 
@@ -21,14 +23,15 @@ _QUESTION = "SELECT pg_is_in_recovery()"
 def look(bin_dir: Path, data_dir: Path, conf_dir: Path, port: int) -> dict[str, object]:
     """All that is known of the machine's data, its configuration and its server."""
     configured = _text(conf_dir / "postgresql.conf")
+    configured_dir = _setting(configured, "data_directory")
     control = _control(bin_dir, data_dir)
     is_running = _is_running(data_dir)
     in_recovery, said = _ask(port) if is_running else (None, "")
     return {
         "version": _text(data_dir / "PG_VERSION").strip(),
         "is_empty": not data_dir.is_dir() or not any(data_dir.iterdir()),
-        "configured_data_dir": _setting(configured, "data_directory"),
-        "configured_has_data": (Path(_setting(configured, "data_directory") or "/nowhere") / "PG_VERSION").exists(),
+        "configured_data_dir": configured_dir,
+        "configured_has_data": (Path(configured_dir or "/nowhere") / "PG_VERSION").exists(),
         "is_fenced": _text(conf_dir / "start.conf").split() == ["disabled"],
         "has_standby_signal": (data_dir / "standby.signal").exists(),
         "is_running": is_running,
@@ -54,9 +57,10 @@ def _control(bin_dir: Path, data_dir: Path) -> dict[str, str]:
     program = bin_dir / "pg_controldata"
     if not program.exists() or not (data_dir / "global" / "pg_control").exists():
         return {}
-    words = [program, "-D", data_dir]
+    words: list[str | Path] = [program, "-D", data_dir]
     said = subprocess.run(words, capture_output=True, text=True, check=False, env={"LC_ALL": "C"}).stdout
-    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in said.splitlines())}
+    parted = (line.partition(":") for line in said.splitlines())
+    return {name.strip(): value.strip() for name, _, value in parted}
 
 
 def _is_running(data_dir: Path) -> bool:
@@ -66,11 +70,14 @@ def _is_running(data_dir: Path) -> bool:
 
 
 def _ask(port: int) -> tuple[bool | None, str]:
-    words = ["runuser", "-u", "postgres", "--", "psql", "-XAtq", "-p", str(port), "-d", "postgres", "-c", _QUESTION]
+    psql = ["psql", "-XAtq", "-p", str(port), "-d", "postgres", "-c", _QUESTION]
+    words = ["runuser", "-u", "postgres", "--", *psql]
     end = time.monotonic() + _PATIENCE_S
     while True:
         try:
-            answer = subprocess.run(words, capture_output=True, text=True, check=False, cwd="/", timeout=_PATIENCE_S)
+            answer = subprocess.run(
+                words, capture_output=True, text=True, check=False, cwd="/", timeout=_PATIENCE_S
+            )
         except subprocess.TimeoutExpired:
             return None, f"nothing for {_PATIENCE_S:.0f} s"
         if answer.returncode == 0:

@@ -2,7 +2,8 @@
 
     python make_secrets.py [--check] FOLDER KIND:NAME …
 
-Owns how a secret comes to be and who may read it; which there are is the caller's. A secret that exists is never touched.
+Owns how a secret comes to be and who may read it; which there are is the caller's. A secret that exists is
+never touched.
 """
 
 import argparse
@@ -69,14 +70,18 @@ def _refuse_open(path: Path) -> None:
 def _wanted(word: str) -> tuple[str, str]:
     kind, _, name = word.partition(":")
     if kind not in KINDS or not name or name.startswith("/") or ".." in Path(name).parts:
-        raise argparse.ArgumentTypeError(f"{word} is not {' or '.join(KINDS)}, a colon, and a name below FOLDER")
+        raise argparse.ArgumentTypeError(
+            f"{word} is not {' or '.join(KINDS)}, a colon, and a name below FOLDER"
+        )
     return kind, name
 
 
 def main(words: list[str] | None = None) -> int:
     """Print the names of the secrets that were made; 1 with a sentence when the folder is refused."""
     os.umask(0o077)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true", help="make nothing, print what would be made")
     parser.add_argument("folder", type=Path)
     parser.add_argument("wanted", type=_wanted, nargs="*")
