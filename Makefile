@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 SETUP  := $(PYTHON) -m tools.setup
 BIN    := .venv/bin
 TESTS  ?= tests
-CODE   := horde_agents tests tools images roles molecule
+CODE   := horde_agents tests tools images roles molecule filter_plugins
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools demo cluster test provision-test check bench format lock stop clean

@@ -13,6 +13,7 @@ import ssl
 import sys
 import time
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def write(name: str, number: int, context: ssl.SSLContext | None) -> bool:
         )
         with urllib.request.urlopen(request, context=context, timeout=5) as answer:
             return bool(answer.read().strip() == b"true")
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         return False
 
 

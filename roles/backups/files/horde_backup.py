@@ -38,7 +38,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 CONFIG = Path("/etc/horde-backup/config.json")
 _TAG = "horde"
@@ -93,7 +93,7 @@ class Repository:
             "RESTIC_CACHE_DIR": self.config["cache_dir"],
             **secrets,
         }
-        return _run(["restic", *more, *words], environ)
+        return _run(["restic", *more, *words], environ, name=f"restic {words[0]}")
 
     def have(self) -> None:
         """Make it unless it is there."""
@@ -199,15 +199,23 @@ def refuse_another_beginning(
         unaccepted = [part for part in _parts(config) if part not in accepted]
         if others := [part for part in unaccepted if not _goes_on(part, origins.get(part), found)]:
             newest = f"the newest is {found[-1]['short_id']} of {found[-1]['time'][:16]}"
-            what = " and ".join("databases" if part == "postgresql" else part for part in others)
+            what = _spoken(others)
+            undumped = _spoken([part for part in others if part not in origins])
+            first = (
+                f"{undumped} could not be dumped and may be as before: mend that first. " if undumped else ""
+            )
             restore = (
                 f"playbooks/restore.yml -e restore={what.split()[0]} -e restore_repository={repository.name}"
             )
             raise BackupFailed(
                 f"{what} of {machine} began anew, and {repository.name} has backups of what was here before, "
-                f"{newest}; nothing was backed up, so that those stay. Restore each ({restore}), or give up "
-                "what was here before: playbooks/backups.yml -e backups_start_anew=true"
+                f"{newest}; nothing was backed up, so that those stay. {first}Restore each ({restore}), or "
+                "give up what was here before: playbooks/backups.yml -e backups_start_anew=true"
             )
+
+
+def _spoken(parts: list[str]) -> str:
+    return " and ".join("databases" if part == "postgresql" else part for part in parts)
 
 
 def accept(config: dict[str, Any], parts: list[str]) -> list[str]:
@@ -409,10 +417,10 @@ def _origin(config: dict[str, Any], part: str, files: list[Path]) -> int:
     if part == "postgresql":
         return int(_sql(config[part], "SELECT system_identifier FROM pg_control_system()"))
     try:
-        # Consul and Nomad write it as a file
-        with tarfile.open(files[0]) as opened, cast("IO[bytes]", opened.extractfile("meta.json")) as member:
-            return int(json.load(member)["Index"])
-    except (OSError, KeyError, ValueError, tarfile.TarError) as error:
+        with tarfile.open(files[0]) as opened:
+            member = opened.extractfile("meta.json")
+            return int(json.loads(member.read() if member else b"")["Index"])
+    except (OSError, KeyError, TypeError, ValueError, tarfile.TarError) as error:
         raise BackupFailed(f"{files[0].name} is no snapshot: {error}") from error
 
 
@@ -493,8 +501,9 @@ def _run(
     environ: dict[str, str] | None = None,
     stdin: int | IO[bytes] = subprocess.DEVNULL,
     stdout: int | IO[bytes] = subprocess.PIPE,
+    name: str = "",
 ) -> str:
-    program = words[words.index("--") + 1] if words[0] == "runuser" else words[0]
+    program = name or (words[words.index("--") + 1] if words[0] == "runuser" else words[0])
     try:
         done = subprocess.run(
             words,
@@ -513,8 +522,7 @@ def _run(
         raise BackupFailed(f"{program} cannot be run: {error}") from error
     if done.returncode:
         said = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
-        what = words[-1] if program == "restic" else ""
-        raise BackupFailed(f"{program} {what} failed: {' | '.join(said[-3:]) or done.returncode}")
+        raise BackupFailed(f"{program} failed: {' | '.join(said[-3:]) or done.returncode}")
     return done.stdout.decode() if done.stdout else ""
 
 

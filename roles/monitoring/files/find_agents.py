@@ -13,6 +13,7 @@ import ssl
 import sys
 import time
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def targets(services: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def ask(folder: Path) -> dict[str, dict[str, Any]]:
-    """What this machine's Consul has; raises OSError or ValueError where it does not say."""
+    """What this machine's Consul has; raises OSError, ValueError or HTTPException where it does not say."""
     context = ssl.create_default_context(cafile=str(folder / "consul-ca.pem"))
     context.load_cert_chain(folder / "consul-cert.pem", folder / "consul-key.pem")
     token = (folder / "consul").read_text().strip()
@@ -58,7 +59,7 @@ def main(folder: str, file: str, seconds: str) -> None:
                 arriving.write_text(text)
                 arriving.rename(place)
             trouble = ""
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             if str(error) != trouble:
                 print(f"Consul does not say which agents run here: {error}", file=sys.stderr, flush=True)
             trouble = str(error)

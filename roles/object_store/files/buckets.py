@@ -109,9 +109,8 @@ def have_bucket(store: Store, user: User, bucket: str) -> bool:
         status, said = store.ask(user, "PUT", f"/{bucket}", body=_place(store.region))
         if status == 200:
             return True
-        raise StoreWrong(
-            f"{user.access_key_id} cannot make the bucket {bucket}: {status} {said.decode()[:300]}"
-        )
+        why = said.decode(errors="replace")[:300]
+        raise StoreWrong(f"{user.access_key_id} cannot make the bucket {bucket}: {status} {why}")
     raise StoreWrong(
         f"{user.access_key_id} may not use the bucket {bucket} ({status}); "
         "it is another's, or the key is wrong"
@@ -154,6 +153,9 @@ def main() -> int:
                 try_bucket(store, user, bucket, [NOBODY, User(user.access_key_id, "wrong"), *others])
     except StoreWrong as wrong:
         print(f"{wrong}.", file=sys.stderr)
+        return 1
+    except (OSError, http.client.HTTPException) as error:
+        print(f"{store.endpoint} ceased to answer: {error!r}. Run this again.", file=sys.stderr)
         return 1
     return 0
 

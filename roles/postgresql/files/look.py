@@ -49,8 +49,9 @@ def _text(file: Path) -> str:
 
 
 def _setting(text: str, name: str) -> str:
-    found = re.search(rf"^{name}\s*=\s*'([^']*)'", text, re.MULTILINE)
-    return found[1] if found else ""
+    """What a configuration file says; of several lines PostgreSQL takes the last. Empty without one."""
+    found: list[str] = re.findall(rf"^\s*{name}(?:\s*=\s*|\s+)('[^']*'|[^\s#]+)", text, re.MULTILINE)
+    return found[-1].strip("'") if found else ""
 
 
 def _control(bin_dir: Path, data_dir: Path) -> dict[str, str]:
@@ -98,12 +99,8 @@ def _free_mib(data_dir: Path) -> int:
 def _others_at_port(conf_dir: Path, port: int) -> list[str]:
     """Other clusters of this machine that are configured to listen at our port."""
     files = sorted(Path("/etc/postgresql").glob("*/*/postgresql.conf"))
-    ports = {file: re.search(r"^port\s*=\s*(\d+)", file.read_text(), re.MULTILINE) for file in files}
-    return [
-        str(file.parent)
-        for file, found in ports.items()
-        if file.parent != conf_dir and (int(found[1]) if found else 5432) == port
-    ]
+    ports = {file.parent: _setting(_text(file), "port") or "5432" for file in files}
+    return [str(folder) for folder, said in ports.items() if folder != conf_dir and said == str(port)]
 
 
 if __name__ == "__main__":

@@ -142,8 +142,10 @@ def test_a_beginning_that_nobody_wrote_down_is_another(tmp_path: Path, tags: lis
 def test_a_part_that_could_not_be_dumped_is_not_taken_for_what_it_was(tmp_path: Path) -> None:
     config = _begun(tmp_path)
     own = _backup(30, "postgresql", "consul", "postgresql=7312", "consul=80")
-    with pytest.raises(program.BackupFailed, match=r"^consul of db1 began anew"):
+    with pytest.raises(program.BackupFailed) as refused:
         program.refuse_another_beginning(config, [_repository(), _at_s3(config, own)], {"postgresql": 7312})
+    assert str(refused.value).startswith("consul of db1 began anew")
+    assert "consul could not be dumped and may be as before: mend that first." in str(refused.value)
 
 
 def test_what_was_restored_or_given_up_is_backed_up(tmp_path: Path) -> None:
@@ -188,5 +190,11 @@ def test_a_snapshot_says_how_far_its_cluster_has_counted(tmp_path: Path) -> None
         opened.addfile(member, io.BytesIO(meta))
     assert program._origin(CONFIG, "consul", [file]) == 90
     file.write_text("cut off")
+    with pytest.raises(program.BackupFailed, match=r"consul\.snap is no snapshot"):
+        program._origin(CONFIG, "consul", [file])
+    with tarfile.open(file, "w:gz") as opened:
+        folder = tarfile.TarInfo("meta.json")
+        folder.type = tarfile.DIRTYPE
+        opened.addfile(folder)
     with pytest.raises(program.BackupFailed, match=r"consul\.snap is no snapshot"):
         program._origin(CONFIG, "consul", [file])

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 _PROGRAM = Path(__file__).parents[3] / "roles" / "postgresql" / "files" / "look.py"
 
 
@@ -60,6 +62,21 @@ def test_data_that_was_configured_elsewhere_is_not_forgotten(tmp_path: Path) -> 
     _configure(tmp_path, other)
     seen = _look(tmp_path)
     assert (seen["configured_data_dir"], seen["configured_has_data"]) == (str(other), True)
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        ("data_directory = '/a'\ndata_directory = '/b'\n", "/b"),
+        ("  data_directory '/b' # the disk\n", "/b"),
+        ("data_directory=/b\n", "/b"),
+        ("#data_directory = '/a'\n", ""),
+    ],
+)
+def test_a_setting_is_read_as_postgresql_reads_it(tmp_path: Path, lines: str, place: str) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "postgresql.conf").write_text(lines)
+    assert _look(tmp_path)["configured_data_dir"] == place
 
 
 def test_a_standby_and_a_fenced_primary_are_known(tmp_path: Path) -> None:
