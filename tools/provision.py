@@ -24,6 +24,7 @@ from tools.setup.servers import CONSUL, FAKE_GPUS, NOMAD, VERSITYGW, program
 
 INVENTORIES: Final = ("local", "example")
 #: whose hotkeys the scenarios with agents need
+_SHARED: Final = ".config/molecule/config.yml"
 _KEYS: Final = ("validator", "miner", "miner2", "trusted_miner", "user")
 
 
@@ -67,7 +68,8 @@ def molecule(scenario: str, words: Sequence[str]) -> int:
         listed.write_text(json.dumps(programs()))
         hotkeys = {name: hotkey_file(folder, name)[1].hotkey for name in _KEYS}
         (folder / "hotkeys.json").write_text(json.dumps(hotkeys))
-        command = ["molecule", *words, "--scenario-name", scenario]
+        # molecule itself finds it only where there is a .git
+        command = ["molecule", "--base-config", _SHARED, *words, "--scenario-name", scenario]
         return run(command, HORDE_PROGRAMS=str(listed), HORDE_KEYS=place)
 
 
