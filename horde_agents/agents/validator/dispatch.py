@@ -97,9 +97,12 @@ class Dispatch:
         """Take up every job that an earlier process left without a final state."""
         async with self.parts.store.reading() as connection:
             stored = await jobs.unfinished(connection)
-        for job in stored:
-            if job.tag != records.OWN or job.deadline_at < now():
-                await self._resume_one(job)
+            going_on = await attempts.unfinished(connection)
+        taken_up = [job for job in stored if job.tag != records.OWN or job.deadline_at < now()]
+        # before a job that waits looks for a miner that is free
+        self._note_occupied(going_on, frozenset(job.uuid for job in taken_up))
+        for job in taken_up:
+            await self._resume_one(job)
 
     async def sweep(self) -> None:
         """Keep ending jobs whose time is over although nobody here works on them."""
@@ -110,6 +113,14 @@ class Dispatch:
             for job in late:
                 if job.uuid not in self._in_hand:
                     await self._resume_one(job)
+
+    def _note_occupied(self, going_on: Sequence[StoredAttempt], taken_up: frozenset[str]) -> None:
+        """Count the attempts of these jobs as occupying their miners until each is taken up."""
+        for attempt in going_on:
+            left_s = math.ceil((attempt.deadline_at - now()).total_seconds())
+            if attempt.job_uuid in taken_up and left_s > 0:
+                key = offers.AttemptKey(attempt.uuid, Hotkey(attempt.miner_hotkey))
+                self.parts.occupancy.note(_claim(key, attempt.executor_class, self.parts, now(), left_s))
 
     async def _resume_one(self, job: jobs.StoredJob) -> None:
         async with self.parts.store.reading() as connection:

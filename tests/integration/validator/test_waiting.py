@@ -1,9 +1,11 @@
 """Jobs that name several classes, wait for capacity, or hear when there will be some."""
 
+import asyncio
 from datetime import datetime
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from horde_agents.jobs.faults import RejectionReason
 from horde_agents.jobs.states import JobState
@@ -14,6 +16,7 @@ from horde_agents.protocol.validator_miner import (
     V0JobFinishedReceiptRequest,
 )
 from horde_agents.runtime.clock import now
+from horde_agents.store import stories
 from horde_agents.testing.scripted_miner import ScriptedMiner, Talk, finish
 from horde_agents.testing.signed_jobs import job_frame, whole_job_frame
 from tests.fixtures.validator import Stage
@@ -125,6 +128,27 @@ async def test_a_waiting_job_survives_a_restart_and_keeps_its_place(stage: Stage
     places = [order.index((await stage.attempts(uuid))[-1].uuid) for uuid in (one, two)]
     assert places == sorted(places)
     assert (await stage.facilitator.until_final(first)).state.is_final
+
+
+async def test_a_waiting_job_does_not_take_the_executor_of_one_that_is_slow_to_go_on(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, first = await occupied(stage)
+    second = await submit(stage)
+    await until_waiting(stage, 1)
+    (running,) = await stage.attempts(first)
+    may_go_on, read = asyncio.Event(), stories.told
+
+    async def told_late(connection: AsyncConnection, subject_uuid: str) -> list[stories.Told]:
+        if subject_uuid == running.uuid:
+            await may_go_on.wait()
+        return await read(connection, subject_uuid)
+
+    monkeypatch.setattr(stories, "told", told_late)
+    await stage.restart()
+    await until_waiting(stage, 1)
+    assert await stage.attempts(second) == []
+    may_go_on.set()
 
 
 async def test_a_waiting_job_keeps_nobody_from_stopping_and_waits_on_after_the_start(stage: Stage) -> None:
