@@ -1,11 +1,12 @@
 """What an inventory's agents are as jobs of Nomad: names, ports, machines, databases and variables.
 
 Roles and playbooks ask here and nowhere else. An agent is one entry of ``horde_agents``, as role ``agents``
-describes it; what is missing in it is named by that role's preflight, and here only passed over.
+describes it; what is missing in it is named by that role's preflight, and here counts as empty.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Any, Final
 
 Agent = Mapping[str, Any]
@@ -21,24 +22,25 @@ _PORTS: Final = {
 def agent_job(agent: Agent) -> str:
     """The name of its job, by which everything else about it is called, too."""
     if agent.get("kind") == "miner":
-        return f"miner-{agent.get('uid', '')}"
-    return str(agent.get("name", ""))
+        uid = agent.get("uid")
+        return f"miner-{'' if uid is None else uid}"
+    return str(agent.get("name") or "")
 
 
 def agent_port(agent: Agent, which: str = "port") -> int:
     """The port by which others reach a facilitator or miner: what its variables say, or its job's own.
 
     Raises:
-        ValueError: what they say is no number.
+        ValueError: what they say is no port that all know before the agent runs.
     """
-    port = _given(agent, "variables").get(which, _PORTS[agent["kind"]][which])
-    try:
-        return int(port)
-    except (TypeError, ValueError) as error:
+    own = _PORTS[agent["kind"]][which]
+    said = _given(agent, "variables").get(which, own)
+    port = int(said) if str(said).isdecimal() else 0
+    if not 0 < port < 2**16:
         raise ValueError(
-            f"{agent_job(agent)} of horde_agents has the {which} {port!r}: give it a number, such as "
-            f"{_PORTS[agent['kind']][which]}"
-        ) from error
+            f"{agent_job(agent)} of horde_agents has the {which} {said!r}: give it a port, such as {own}"
+        )
+    return port
 
 
 def agent_database(agent: Agent) -> str:
@@ -62,7 +64,7 @@ def agents_as_jobs(agents: Sequence[Agent], site: Site) -> list[dict[str, Any]]:
 
 def _as_job(agent: Agent, site: Site) -> dict[str, Any]:
     kind = _wanted_kind(agent)
-    is_miner = agent["kind"] == "miner"
+    is_miner = agent.get("kind") == "miner"
     user = _user(agent, site)
     database = agent_database(agent) if site["databases"] else ""
     settings = site["miner_settings"] if is_miner else _object_settings(user, site)
@@ -74,7 +76,7 @@ def _as_job(agent: Agent, site: Site) -> dict[str, Any]:
     ]
     return {
         "job": agent_job(agent),
-        "kind": agent["kind"],
+        "kind": agent.get("kind", ""),
         "wanted_kind": kind,
         "allow": agent.get("allow") or [],
         "objects": user.get("name", ""),
@@ -85,7 +87,7 @@ def _as_job(agent: Agent, site: Site) -> dict[str, Any]:
             **site["common"],
             "machines": _machines(agent, kind, site),
             **({"chain_url": ""} if kind == "trusted_miner" else {}),
-            **({"uid": agent["uid"], **site["miner"]} if is_miner else {"name": agent_job(agent)}),
+            **({"uid": agent.get("uid"), **site["miner"]} if is_miner else {"name": agent_job(agent)}),
             "settings": _texts({**settings, **_given(agent, "settings")}),
             "secret_files": files,
             **_given(agent, "variables"),
@@ -95,21 +97,21 @@ def _as_job(agent: Agent, site: Site) -> dict[str, Any]:
 
 def _wanted_kind(agent: Agent) -> str:
     """A miner that a validator trusts is no miner of the chain."""
-    is_trusted = agent["kind"] == "miner" and "trusted_by" in _given(agent, "settings")
-    return "trusted_miner" if is_trusted else str(agent["kind"])
+    kind = str(agent.get("kind", ""))
+    return "trusted_miner" if kind == "miner" and "trusted_by" in _given(agent, "settings") else kind
 
 
 def _machines(agent: Agent, kind: str, site: Site) -> list[str]:
-    wanted = agent.get("machines") or site["kinds"][kind]
+    wanted = agent.get("machines") or site["kinds"].get(kind, "")
     if isinstance(wanted, str):
         members = site["groups"].get(wanted, [])
-        return sorted(machine for machine in members if machine in site["machines"])
-    return sorted(wanted)
+        wanted = [machine for machine in members if machine in site["machines"]]
+    return sorted(wanted, key=str.lower)
 
 
 def _user(agent: Agent, site: Site) -> Mapping[str, Any]:
     """The user of the object store that a validator is, if it is one."""
-    if agent["kind"] != "validator" or not site["objects"]["url"]:
+    if agent.get("kind") != "validator" or not site["objects"]["url"]:
         return {}
     return next((user for user in site["objects"]["users"] if user["name"] == agent_job(agent)), {})
 
@@ -118,7 +120,7 @@ def _object_settings(user: Mapping[str, Any], site: Site) -> dict[str, str]:
     if not user:
         return {}
     objects = site["objects"]
-    buckets = user["buckets"] or [""]  # preflight names a user without
+    buckets = user.get("buckets") or [""]  # preflight names a user without
     return {
         "objects_url": objects["url"],
         "objects_region": objects["region"],
@@ -148,7 +150,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  (whatever an inventory holds)
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value
+    return value.isoformat() if isinstance(value, date) else value
 
 
 class FilterModule:

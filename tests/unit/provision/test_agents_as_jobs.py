@@ -1,5 +1,6 @@
 """What an inventory's agents are as jobs of Nomad."""
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -51,9 +52,28 @@ def test_a_port_that_the_inventory_gives_is_taken_whatever_its_type() -> None:
     assert agents.agent_port({**_MINER, "variables": {"port": "8117"}}) == 8117
 
 
-def test_a_port_that_is_no_number_is_named_with_its_agent() -> None:
-    with pytest.raises(ValueError, match=r"miner-17 of horde_agents has the executor_port 'https': .*8443"):
-        agents.agent_port({**_MINER, "variables": {"executor_port": "https"}}, "executor_port")
+@pytest.mark.parametrize("said", ["https", None, 0, -1, 70000])
+def test_what_is_no_port_is_named_with_its_agent(said: Any) -> None:
+    agent = {**_MINER, "variables": {"executor_port": said}}
+    with pytest.raises(ValueError, match=r"miner-17 of horde_agents has the executor_port .*: .* 8443$"):
+        agents.agent_port(agent, "executor_port")
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        {},
+        {"kind": "minor", "name": None},
+        {"kind": "miner", "uid": None, "settings": None, "variables": None},
+        {"kind": "validator", "machines": None},
+    ],
+)
+def test_what_an_entry_lacks_is_empty_until_preflight_names_it(agent: dict[str, Any]) -> None:
+    assert job(agent)["job"] in {"", "miner-"}
+
+
+def test_uid_0_is_a_uid() -> None:
+    assert agents.agent_job({"kind": "miner", "uid": 0}) == "miner-0"
 
 
 def test_a_miner_is_called_by_its_uid_and_has_what_miners_share() -> None:
@@ -70,9 +90,14 @@ def test_settings_are_texts_and_the_agent_s_own_come_last() -> None:
     assert settings == {"pool": "here", "executor_env": '{"A": "b"}', "slots": '{"a": 2}'}
 
 
+def test_a_date_is_the_text_that_yaml_took_it_from() -> None:
+    settings = job({**_MINER, "settings": {"since": date(2026, 1, 2)}})["variables"]["settings"]
+    assert settings["since"] == '"2026-01-02"'
+
+
 def test_an_agent_may_run_where_its_group_and_the_agents_machines_meet() -> None:
     assert job(_MINER)["variables"]["machines"] == ["agents1", "agents2"]
-    assert job({**_MINER, "machines": ["agents2"]})["variables"]["machines"] == ["agents2"]
+    assert job({**_MINER, "machines": ["b", "GPU1", "a"]})["variables"]["machines"] == ["a", "b", "GPU1"]
     assert job(_FACILITATOR)["variables"]["machines"] == []
 
 
