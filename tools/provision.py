@@ -23,8 +23,8 @@ from tools.setup.provision import provision_folder
 from tools.setup.servers import CONSUL, FAKE_GPUS, NOMAD, VERSITYGW, program
 
 INVENTORIES: Final = ("local", "example")
-#: whose hotkeys the scenarios with agents need
 _SHARED: Final = ".config/molecule/config.yml"
+#: whose hotkeys the scenarios with agents need
 _KEYS: Final = ("validator", "miner", "miner2", "trusted_miner", "user")
 
 

@@ -14,16 +14,15 @@ from typing import Final
 
 _END_S: Final = 10.0
 _TAIL: Final = 5
-
-
-class ServerNotUp(Exception):
-    """A server did not come up; the text names its log."""
-
-
+_SAYS_WHY: Final = re.compile("error", re.IGNORECASE)
 # Below what Nomad gives to tasks (20000 to 32000) and the kernel to connections (32768 and more): a port of
 # those may be taken between being found free and its server's listening, seconds later on a busy machine.
 _PORTS: Final = range(10_000, 20_000)
 _candidates: Final = cycle(random.sample(_PORTS, len(_PORTS)))
+
+
+class ServerNotUp(Exception):
+    """A server did not come up; the text names its log."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -96,9 +95,6 @@ class ServerProcess:
         """
         if self.process is None or self.process.poll() is not None:
             raise ServerNotUp(f"{self.words[0]} has ended; its log {self.log} says: {_tail(self.log)}")
-
-
-_SAYS_WHY: Final = re.compile("error", re.IGNORECASE)
 
 
 def _tail(log: Path) -> str:

@@ -100,7 +100,7 @@ class Dispatch:
             going_on = await attempts.unfinished(connection)
         taken_up = [job for job in stored if job.tag != records.OWN or job.deadline_at < now()]
         # before a job that waits looks for a miner that is free
-        self._note_occupied(going_on, frozenset(job.uuid for job in taken_up))
+        self._note_occupied(going_on, frozenset(job.uuid for job in taken_up if job.deadline_at >= now()))
         for job in taken_up:
             await self._resume_one(job)
 

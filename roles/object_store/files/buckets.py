@@ -92,9 +92,9 @@ def wait_until_it_answers(store: Store) -> None:
             raise StoreWrong(
                 f"{store.endpoint} has a certificate that is not trusted: {error.verify_message}"
             ) from error
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             if time.monotonic() > end:
-                raise StoreWrong(f"{store.endpoint} does not answer: {error}") from error
+                raise StoreWrong(f"{store.endpoint} does not answer: {error!r}") from error
             time.sleep(0.5)
         else:
             return

@@ -50,7 +50,7 @@ def _text(file: Path) -> str:
 
 def _setting(text: str, name: str) -> str:
     """What a configuration file says; of several lines PostgreSQL takes the last. Empty without one."""
-    found: list[str] = re.findall(rf"^\s*{name}(?:\s*=\s*|\s+)('[^']*'|[^\s#]+)", text, re.MULTILINE)
+    found: list[str] = re.findall(rf"(?im)^\s*{name}(?:\s*=\s*|\s+)('[^']*'|[^\s#]+)", text)
     return found[-1].strip("'") if found else ""
 
 

@@ -70,6 +70,7 @@ def test_data_that_was_configured_elsewhere_is_not_forgotten(tmp_path: Path) -> 
         ("data_directory = '/a'\ndata_directory = '/b'\n", "/b"),
         ("  data_directory '/b' # the disk\n", "/b"),
         ("data_directory=/b\n", "/b"),
+        ("Data_Directory = '/b'\n", "/b"),
         ("#data_directory = '/a'\n", ""),
     ],
 )
