@@ -69,9 +69,11 @@ class ServerProcess:
             )
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to it, if it lives."""
+        """Send a signal to it, if it lives; one that freezes it has done so when this returns."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
+            if number is signal.SIGSTOP:  # on a busy machine it may answer once more before
+                os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it and wait; kill it when it does not listen."""

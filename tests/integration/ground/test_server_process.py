@@ -1,5 +1,6 @@
 """A test's server: the port it is given, and what is said when it ends."""
 
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -37,3 +38,22 @@ def test_a_server_that_ended_is_named_with_the_error_that_its_log_ends_long_befo
     server.process.wait()
     with pytest.raises(ServerNotUp, match=r"says: Error: bind: address already in use\nshut down 15"):
         server.check_runs()
+
+
+def test_a_server_that_was_frozen_does_nothing_more_until_it_goes_on(tmp_path: Path) -> None:
+    program = (
+        "import itertools, pathlib; [pathlib.Path('counted').write_text(str(n)) for n in itertools.count()]"
+    )
+    server = ServerProcess(["env", f"--chdir={tmp_path}", sys.executable, "-c", program], tmp_path / "log")
+    server.start()
+    assert server.process is not None
+    try:
+        while not (tmp_path / "counted").exists():
+            server.check_runs()
+        for _ in range(20):
+            server.send(signal.SIGSTOP)
+            state = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+            assert state == "T"
+            server.send(signal.SIGCONT)
+    finally:
+        server.kill()
