@@ -93,12 +93,16 @@ def main(address: str, certificate: str, first: str) -> None:
     subprocess.run(["docker", "kill", first], check=True, capture_output=True)
     began = time.monotonic()
     while True:
-        status, said_now = way.ask("/auth/nonce")
-        if status == 200:
+        # where a connection ended before its answer HAProxy says nothing, for the client may ask again
+        try:
+            outcome: object = way.ask("/auth/nonce")
+        except OSError as error:
+            outcome = error
+        if isinstance(outcome, tuple) and outcome[0] == 200:
             break
         expect(
             time.monotonic() - began < _PATIENCE_S,
-            f"{_PATIENCE_S:.0f} s after the first was killed: {status} {said_now!r}",
+            f"{_PATIENCE_S:.0f} s after the first was killed: {outcome!r}",
         )
         time.sleep(0.2)
     print(f"the second answered {time.monotonic() - began:.1f} s after the first was killed")
