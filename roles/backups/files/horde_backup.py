@@ -34,6 +34,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -46,6 +47,17 @@ _MANIFEST = "manifest.json"
 #: a standby breaks a dump off when the primary has removed what it reads
 _TRIES = 3
 _PAUSE_S = 10.0
+#: of a file that is cut off, garbled or something else
+_NO_SNAPSHOT = (
+    OSError,
+    EOFError,
+    zlib.error,
+    tarfile.TarError,
+    LookupError,
+    TypeError,
+    ValueError,
+    OverflowError,
+)
 _PSQL = ("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", "postgres")
 _DATABASES = (
     "SELECT datname FROM pg_database "
@@ -420,7 +432,7 @@ def _origin(config: dict[str, Any], part: str, files: list[Path]) -> int:
         with tarfile.open(files[0]) as opened:
             member = opened.extractfile("meta.json")
             return int(json.loads(member.read() if member else b"")["Index"])
-    except (OSError, KeyError, TypeError, ValueError, tarfile.TarError) as error:
+    except _NO_SNAPSHOT as error:
         raise BackupFailed(f"{files[0].name} is no snapshot: {error}") from error
 
 

@@ -3,8 +3,10 @@
 import hashlib
 import io
 import json
+import os
 import tarfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -181,20 +183,57 @@ def test_an_s3_that_does_not_answer_is_not_taken_for_an_empty_one(tmp_path: Path
         program.refuse_another_beginning(config, [_repository(), away], ORIGINS)
 
 
-def test_a_snapshot_says_how_far_its_cluster_has_counted(tmp_path: Path) -> None:
-    file = tmp_path / "consul.snap"
-    meta = json.dumps({"ID": "2-90-1", "Index": 90, "Term": 2}).encode()
+def _snapshot(file: Path, meta: bytes) -> Path:
     with tarfile.open(file, "w:gz") as opened:
         member = tarfile.TarInfo("meta.json")
         member.size = len(meta)
         opened.addfile(member, io.BytesIO(meta))
-    assert program._origin(CONFIG, "consul", [file]) == 90
-    file.write_text("cut off")
-    with pytest.raises(program.BackupFailed, match=r"consul\.snap is no snapshot"):
-        program._origin(CONFIG, "consul", [file])
+    return file
+
+
+def _folder_for_meta(file: Path) -> None:
     with tarfile.open(file, "w:gz") as opened:
         folder = tarfile.TarInfo("meta.json")
         folder.type = tarfile.DIRTYPE
         opened.addfile(folder)
+
+
+def _cut_off(file: Path) -> None:
+    # random bytes cannot be compressed: half the file is half of them
+    whole = _snapshot(file, b'{"Index": 90, "ID": "' + os.urandom(4096).hex().encode() + b'"}').read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+
+
+def _garbled(file: Path) -> None:
+    whole = bytearray(_snapshot(file, os.urandom(4096).hex().encode()).read_bytes())
+    middle = len(whole) // 2
+    whole[middle : middle + 64] = bytes(64)
+    file.write_bytes(whole)
+
+
+def test_a_snapshot_says_how_far_its_cluster_has_counted(tmp_path: Path) -> None:
+    meta = json.dumps({"ID": "2-90-1", "Index": 90, "Term": 2}).encode()
+    file = _snapshot(tmp_path / "consul.snap", meta)
+    assert program._origin(CONFIG, "consul", [file]) == 90
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda file: file.write_text("a page of a proxy"),
+        _folder_for_meta,
+        _cut_off,
+        _garbled,
+        lambda file: _snapshot(file, b"[90]"),
+        lambda file: _snapshot(file, b'{"Term": 2}'),
+        lambda file: _snapshot(file, b'{"Index": [90]}'),
+        lambda file: _snapshot(file, b'{"Index": "many"}'),
+        lambda file: _snapshot(file, b'{"Index": 1e999}'),
+    ],
+    ids=["text", "folder", "cut off", "garbled", "list", "no index", "index list", "index text", "infinite"],
+)
+def test_what_is_no_snapshot_is_told_in_a_sentence(tmp_path: Path, write: Callable[[Path], object]) -> None:
+    file = tmp_path / "consul.snap"
+    write(file)
     with pytest.raises(program.BackupFailed, match=r"consul\.snap is no snapshot"):
         program._origin(CONFIG, "consul", [file])
