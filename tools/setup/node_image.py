@@ -23,7 +23,9 @@ _ROLE_PACKAGES: Final = (
     *("postgresql-15", "python3-psycopg2"),
     *("nftables",),
     *("restic",),
-    *("haproxy",),
+    *("haproxy", "socat", "keepalived", "certbot"),
+    # the authority that certbot asks there
+    *("pebble",),
     *("prometheus", "prometheus-alertmanager", "prometheus-node-exporter"),
 )
 _LABEL: Final = "horde.sources"
