@@ -85,8 +85,8 @@ class Repository:
         return self.place.startswith("/")
 
     def of(self, machine: str) -> "Repository":
-        """The repository of another machine, where both are kept at one place."""
-        if machine == self.config["machine"]:
+        """The repository of another machine, where both are kept at one place; a folder that was brought is of any."""
+        if machine == self.config["machine"] or self.name == self.place:
             return self
         before, _, last = self.place.rpartition("/")
         if last != self.config["machine"]:

@@ -67,7 +67,12 @@ def test_times_of_restic_are_read(text: str) -> None:
 def test_another_machine_s_repository_is_beside_its_own() -> None:
     assert _repository().of("db2").place == "/var/backups/horde/db2"
     with pytest.raises(program.BackupFailed, match="has backups of db1 alone, none of db2"):
-        Scripted(CONFIG, "/mnt/brought", "/mnt/brought").of("db2")
+        Scripted(CONFIG, "here", "/srv/backups").of("db2")
+
+
+def test_a_folder_that_was_brought_may_be_another_machine_s() -> None:
+    brought = Scripted(CONFIG, "/mnt/horde/of-db2", "/mnt/horde/of-db2")
+    assert brought.of("db2").place == "/mnt/horde/of-db2"
 
 
 def _whole(text: str) -> dict[str, str]:
