@@ -85,7 +85,7 @@ class Repository:
         return self.place.startswith("/")
 
     def of(self, machine: str) -> "Repository":
-        """The repository of another machine, where both are kept at one place; a folder that was brought is of any."""
+        """The repository of another machine, where both are at one place; one that was brought is any."""
         if machine == self.config["machine"] or self.name == self.place:
             return self
         before, _, last = self.place.rpartition("/")
