@@ -58,6 +58,18 @@ def test_every_variable_is_used(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", NAMES)
+def test_numbers_are_counted_with_as_numbers(role: str) -> None:
+    """What an operator types as -e name=50 is a text."""
+    numbers = "|".join(row.name for row in variables(role) if row.type_name in {"int", "float"})
+    bare = rf"\b(?:{numbers})\b(?!\s*\|\s*(?:int|float)\b)"
+    operator = r"(?://|==|!=|<=|>=|[*+<>%]|\s-\s)"
+    counted = re.compile(rf"{bare}\s*{operator}|{operator}\s*{bare}")
+    texts = [file.read_text() for file in (FOLDER / role).rglob("*") if file.is_file() and _is_code(file)]
+    found = [line for text in texts for each in _EXPRESSION.findall(text) for line in counted.findall(each)]
+    assert not numbers or found == []
+
+
+@pytest.mark.parametrize("role", NAMES)
 def test_a_fact_of_a_role_s_own_is_not_taken_for_a_misspelt_variable(role: str) -> None:
     """Preflight, which may come later in the run, refuses what begins as a role's variable and is none."""
     facts = {
