@@ -89,6 +89,13 @@ def test_a_standby_and_a_fenced_primary_are_known(tmp_path: Path) -> None:
     assert (_look(tmp_path)["has_standby_signal"], _look(tmp_path)["is_fenced"]) == (True, True)
 
 
+def test_a_machine_on_which_it_has_run_is_known_without_its_data(tmp_path: Path) -> None:
+    _configure(tmp_path, tmp_path / "data")
+    assert (_look(tmp_path)["has_run"], _look(tmp_path)["is_empty"]) == (False, True)
+    (tmp_path / "conf" / "start.conf").write_text("auto\n")
+    assert (_look(tmp_path)["has_run"], _look(tmp_path)["is_empty"]) == (True, True)
+
+
 def test_a_number_that_another_process_has_by_now_is_not_a_server(tmp_path: Path) -> None:
     data = _data(tmp_path)
     (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n")
