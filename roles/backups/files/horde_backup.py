@@ -61,7 +61,9 @@ _NO_SNAPSHOT = (
 _PSQL = ("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", "postgres")
 _DATABASES = (
     "SELECT datname FROM pg_database "
-    "WHERE datallowconn AND NOT datistemplate AND datname <> 'postgres' ORDER BY 1"
+    "WHERE datallowconn AND NOT datistemplate AND datname <> 'postgres' "
+    # what a restore that was cut off has filled
+    r"AND datname NOT LIKE '%\_arriving' ORDER BY 1"
 )
 
 
