@@ -1,4 +1,5 @@
-# What a miner agent may do in Consul: its horde's placement, sessions, its own service; nothing else.
+# What a miner agent may do in Consul: a horde's placement, sessions, its own service; nothing else. Miners of several hordes of
+# one set-up have the policies of all of them.
 # {{ horde }} is the horde's name. Without "list" below the prefix Consul would hide keys instead of refusing.
 
 # The picture of the horde; wishes of the operator (uids/, pool/) are only read.
