@@ -45,3 +45,17 @@ def test_the_example_s_agents_have_databases() -> None:
     jobs = {agent.get("name") or f"miner-{agent['uid']}" for agent in agents()}
     databases = yaml.safe_load(_EXAMPLE.read_text())["postgresql_databases"]
     assert {job.replace("-", "_") for job in jobs} == set(databases)
+
+
+def test_the_example_s_trusted_miner_has_the_classes_of_the_others() -> None:
+    miners = [agent["settings"] for agent in agents() if agent["kind"] == "miner"]
+    trusted = {name for one in miners if "trusted_by" in one for name in one["slots"]}
+    others = {name for one in miners if "trusted_by" not in one for name in one["slots"]}
+    assert others == trusted
+
+
+def test_the_example_s_agents_have_a_second_machine() -> None:
+    groups = yaml.safe_load((_EXAMPLE.parents[1] / "hosts.yml").read_text())["machines"]["children"]
+    kinds = groups["agent_nodes"]["children"]
+    assert [name for name, group in kinds.items() if len(group["hosts"]) < 2] == ["trusted_miners"]
+    assert not [named(agent) for agent in agents() if "machines" in agent]
