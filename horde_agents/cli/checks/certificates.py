@@ -14,6 +14,9 @@ from horde_agents.cli.checks.finding import Finding, fine, noted, wrong
 #: Long enough to renew one without haste.
 _SOON: Final = timedelta(days=30)
 _RENEWED: Final = "run site.yml, which makes new ones from 30 days before their end on"
+_AUTHORITY: Final = (
+    "run playbooks/rotate_secrets.yml -e rotate=authorities before its end, for nothing can be asked after"
+)
 #: Where the roles put the certificates that a machine serves with, or shows, and how they are renewed.
 PLACES: Final = {
     Path("/etc/consul.d/tls"): _RENEWED,
@@ -67,9 +70,11 @@ def machine_certificate_findings(at: datetime, places: Mapping[Path, str] = PLAC
         except PermissionError:
             yield noted(check, "not looked at, as they may be read by root alone; run this as root")
             continue
-        found = [certificate_finding(check, file, at, "replace it") for file in files]
-        bad = [finding for finding in found if not finding.fine]
-        yield from (wrong(each.check, f"{each.says}: {renewed}") for each in bad)
+        found = {file: certificate_finding(check, file, at, "replace it") for file in files}
+        bad = {file: finding for file, finding in found.items() if not finding.fine}
+        for file, finding in bad.items():
+            remedy = _AUTHORITY if file.stem.endswith("ca") else renewed
+            yield wrong(finding.check, f"{finding.says}: {remedy}")
         if found and not bad:
             ends = min(first_end(file.read_text("latin-1")) for file in files)
             yield fine(check, f"{len(found)} hold until {ends:%Y-%m-%d}")

@@ -172,6 +172,14 @@ def test_a_machine_s_folders_tell_which_certificate_ends_first(tmp_path: Path) -
     assert found[1].says.endswith("run b")
 
 
+def test_an_authority_is_not_renewed_as_what_it_signed(tmp_path: Path) -> None:
+    certificate(tmp_path, 3).rename(tmp_path / "consul-ca.pem")
+    [found] = machine_certificate_findings(now(), {tmp_path: "run a"})
+    assert "consul-ca.pem expires on" in found.says
+    assert "rotate=authorities" in found.says
+    assert "run a" not in found.says
+
+
 def test_one_file_system_is_told_once(tmp_path: Path) -> None:
     (found,) = disk_findings([tmp_path, tmp_path.parent])
     assert "GiB free at" in found.says
