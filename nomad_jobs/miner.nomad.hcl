@@ -62,6 +62,16 @@ variable "machines" {
   }
 }
 
+variable "node_ids" {
+  type        = list(string)
+  description = "IDs of Nomad's nodes on which it may run; a machine can claim another's name, and not its ID. Empty for all."
+  default     = []
+  validation {
+    condition     = length([for id in var.node_ids : id if regex_replace("=${id}", "^=[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", "") != ""]) == 0
+    error_message = "A node's ID is a UUID in full."
+  }
+}
+
 variable "oldest_nomad" {
   type        = string
   description = "Oldest Nomad client that may run it; 2.0.4 closes CVE-2026-14891 and CVE-2026-14896."
@@ -305,6 +315,15 @@ job "miner" {
     for_each = length(var.machines) == 0 ? [] : [join(",", var.machines)]
     content {
       attribute = "${node.unique.name}"
+      operator  = "set_contains_any"
+      value     = constraint.value
+    }
+  }
+
+  dynamic "constraint" {
+    for_each = length(var.node_ids) == 0 ? [] : [join(",", var.node_ids)]
+    content {
+      attribute = "${node.unique.id}"
       operator  = "set_contains_any"
       value     = constraint.value
     }

@@ -22,6 +22,8 @@ from urllib.parse import quote
 _SHORTEST: Final = 8
 #: Of a hotkey's file: what everybody may know.
 _PUBLIC: Final = frozenset({"accountId", "publicKey", "ss58Address"})
+#: Folders of IDs, which are in every log.
+_NO_SECRETS: Final = frozenset({"nodes"})
 _PEM_LINE: Final = re.compile(r"[A-Za-z0-9+/=]{16,}")
 _PRIVATE: Final = "PRIVATE KEY-----"
 _NAME: Final = (
@@ -115,7 +117,7 @@ def known_secrets(places: Iterable[Path]) -> dict[str, str]:
     for place in places:
         files = sorted(place.rglob("*")) if place.is_dir() else [place]
         for file in files:
-            if file.is_file():
+            if file.is_file() and file.parent.name not in _NO_SECRETS:
                 name = str(file.relative_to(place)) if place.is_dir() else file.name
                 found |= dict.fromkeys(_values(file.read_text(encoding="latin-1")), name)
     return found

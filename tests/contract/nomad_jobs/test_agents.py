@@ -60,6 +60,21 @@ def test_agent_is_a_service_above_the_holders_on_machines_of_its_own(name: str) 
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_agent_is_bound_to_nodes_by_what_no_other_machine_can_claim(name: str) -> None:
+    ids = ["5df8f1d2-0b0e-4c35-8a55-0d9c8a1f4b11", "8bd5d2c4-1f0d-4f0f-9c5e-3f6c7a2b9e22"]
+    targets = {each["LTarget"]: each for each in agent(name, node_ids=ids)["Constraints"]}
+    bound = targets["${node.unique.id}"]
+    assert (bound["Operand"], bound["RTarget"]) == ("set_contains_any", ",".join(ids))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("wrong", ["", "5df8f1d2", "miner1"])
+def test_an_id_that_is_none_is_refused(name: str, wrong: str) -> None:
+    with pytest.raises(SpecRefused, match="UUID in full"):
+        agent(name, node_ids=[wrong])
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_update_that_does_not_become_ready_is_taken_back(name: str) -> None:
     job = agent(name)
     update = job["Update"]

@@ -2,6 +2,7 @@
 
 import json
 import urllib.request
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,17 @@ def test_an_update_that_is_not_healthy_is_taken_back_at_once(agent: str) -> None
     image = f"registry.example/horde/agents@sha256:{'0' * 64}"
     update = parsed(agent, {"image": image} | ({"uid": 7} if agent == "miner" else {}))["Update"]
     assert (update["AutoRevert"], update["ProgressDeadline"]) == (True, 0)
+
+
+def test_an_agent_goes_to_no_node_that_is_not_bound_to_it(gpu_node: GpuNode, agent_image: str) -> None:
+    (node,) = gpu_node.call("GET", "nodes")
+
+    def left_over(*ids: str) -> bool:
+        job = parsed("facilitator", {"image": agent_image, "node_ids": list(ids)})
+        job["NodePool"] = "horde-gpu"  # the only node here
+        plan = gpu_node.call("POST", f"job/{job['ID']}/plan", {"Job": job, "Diff": False})
+        return bool(plan["FailedTGAllocs"])
+
+    another = str(uuid.uuid4())
+    assert left_over(another)
+    assert not left_over(another, node["ID"])

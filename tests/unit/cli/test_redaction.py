@@ -139,3 +139,10 @@ def test_it_needs_python_alone() -> None:
     root = Path(__file__).parents[3]
     command = [sys.executable, "-S", "-m", "horde_agents.cli.redaction", "--help"]
     assert subprocess.run(command, cwd=root, capture_output=True, check=False).returncode == 0
+
+
+def test_ids_of_nodes_are_no_secrets(tmp_path: Path) -> None:
+    (tmp_path / "nodes").mkdir()
+    (tmp_path / "nodes" / "miner1").write_text("5df8f1d2-0b0e-4c35-8a55-0d9c8a1f4b11")
+    (tmp_path / "management").write_text("8bd5d2c4-1f0d-4f0f-9c5e-3f6c7a2b9e22")
+    assert set(known_secrets([tmp_path])) == {"8bd5d2c4-1f0d-4f0f-9c5e-3f6c7a2b9e22"}
