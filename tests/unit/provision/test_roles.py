@@ -20,7 +20,7 @@ from tools.role_readme import (
 )
 
 #: What a role leaves for the roles and playbooks after it.
-_ANSWERS = {"agents_images", "base_stale_look", "registry_digests"}
+_ANSWERS = {"agents_images", "registry_digests"}
 _INVENTORY_NAME = re.compile(r"\bhorde_\w+")
 _EXPRESSION = re.compile(r"\{[{%].*?[}%]\}", re.DOTALL)
 _OF_METRICS = {"rules", "dashboards"}
