@@ -82,6 +82,13 @@ def test_a_fact_of_a_role_s_own_is_not_taken_for_a_misspelt_variable(role: str) 
     assert {name for name in facts - known if not name.startswith("_")} == set()
 
 
+@pytest.mark.parametrize("role", NAMES)
+def test_what_a_role_registers_is_not_taken_for_a_misspelt_variable(role: str) -> None:
+    words = "\n".join(file.read_text() for file in (FOLDER / role / "tasks").glob("*.yml"))
+    prefixes = tuple(f"{name}_" for name in NAMES)
+    assert [name for name in re.findall(r"register: (\w+)", words) if name.startswith(prefixes)] == []
+
+
 def test_the_variables_of_the_inventory_are_those_that_are_used() -> None:
     playbooks = INVENTORY.parents[1]
     code = [
