@@ -91,7 +91,7 @@ def _said(ran: "subprocess.CompletedProcess[str]") -> str:
 
 
 def _run(command: Sequence[str]) -> "subprocess.CompletedProcess[str] | None":
-    """None where there is no such program, or it hangs, as nvidia-smi does with a broken card."""
+    """None where there is no such program; one that hangs, as nvidia-smi with a broken card, has failed."""
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=False)
     except FileNotFoundError:

@@ -45,7 +45,7 @@ _STA_UNSYNC: Final = 0x40
 
 
 def machine_findings(*, runs_containers: bool, gpu_image: str = "") -> Iterator[Finding]:
-    """All of it; Docker and the room for images only where it is needed. Blocks for seconds."""
+    """All of it; Docker's engine only where containers run. Blocks for seconds."""
     yield _python()
     yield from disk_findings(
         [_IMAGES if _IMAGES.exists() else Path("/"), *_ROOM] if runs_containers else list(_ROOM)

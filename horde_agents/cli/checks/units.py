@@ -20,7 +20,7 @@ UNITS: Final = (
 _ANSWER_S: Final = 10.0
 _BOOTED: Final = Path("/run/systemd/system")
 _PROPERTIES: Final = "Id,LoadState,UnitFileState,ActiveState,NRestarts"
-#: A unit of an instance has its file's state elsewhere; it is one of ours where its folder is.
+#: What shall start by itself, or is started by another; a unit that somebody has disabled is not missed.
 _ENABLED: Final = frozenset({"enabled", "enabled-runtime", "static", "indirect"})
 
 
