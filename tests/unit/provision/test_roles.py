@@ -18,6 +18,7 @@ from tools.role_readme import (
     readme,
     variables,
 )
+from tools.setup.places import ROOT
 
 #: What a role leaves for the roles and playbooks after it.
 _ANSWERS = {"agents_images", "registry_digests"}
@@ -108,6 +109,21 @@ def test_the_variables_of_the_inventory_are_those_that_are_used() -> None:
 def test_every_entry_point_is_a_file(role: str) -> None:
     named = {point.name for point in entry_points(role)}
     assert {name for name in named if not (FOLDER / role / "tasks" / f"{name}.yml").exists()} == set()
+
+
+def test_what_others_include_of_a_role_is_an_entry_point() -> None:
+    books = ROOT / "playbooks"
+    files = [*FOLDER.glob("*/tasks/*.yml"), *books.glob("*.yml"), *books.glob("tasks/*.yml")]
+    included = [
+        task.words["ansible.builtin.include_role"]
+        for file in files
+        for task in tasks_of(file)
+        if "ansible.builtin.include_role" in task.words
+    ]
+    wanted = {(role["name"], role.get("tasks_from", "main")) for role in included if role["name"] in NAMES}
+    known = {(role, point.name) for role in NAMES for point in entry_points(role)}
+    assert len(wanted) > len(NAMES)
+    assert wanted - known == set()
 
 
 def test_rotation_knows_all_authorities() -> None:
