@@ -112,18 +112,31 @@ def test_every_entry_point_is_a_file(role: str) -> None:
 
 
 def test_what_others_include_of_a_role_is_an_entry_point() -> None:
-    books = ROOT / "playbooks"
-    files = [*FOLDER.glob("*/tasks/*.yml"), *books.glob("*.yml"), *books.glob("tasks/*.yml")]
-    included = [
-        task.words["ansible.builtin.include_role"]
-        for file in files
-        for task in tasks_of(file)
-        if "ansible.builtin.include_role" in task.words
-    ]
-    wanted = {(role["name"], role.get("tasks_from", "main")) for role in included if role["name"] in NAMES}
+    wanted = {point for point, _ in _included()}
     known = {(role, point.name) for role in NAMES for point in entry_points(role)}
     assert len(wanted) > len(NAMES)
     assert wanted - known == set()
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_who_includes_a_role_gives_what_it_takes(role: str) -> None:
+    given = [(name, variables) for (of, name), variables in _included() if of == role]
+    for point in entry_points(role):
+        required = {row.name for row in point.variables if row.is_required}
+        assert [required - names for name, names in given if name == point.name and required - names] == []
+
+
+def _included() -> list[tuple[tuple[str, str], set[str]]]:
+    """Of each task that includes a role: the role, its entry point, and the names of the variables that it gets."""
+    books = ROOT / "playbooks"
+    files = [*FOLDER.glob("*/tasks/*.yml"), *books.glob("*.yml"), *books.glob("tasks/*.yml")]
+    tasks = [task.words for file in files for task in tasks_of(file)]
+    included = [(words.get("ansible.builtin.include_role", {}), words.get("vars", {})) for words in tasks]
+    return [
+        ((role["name"], role.get("tasks_from", "main")), set(given))
+        for role, given in included
+        if role.get("name") in NAMES
+    ]
 
 
 def test_rotation_knows_all_authorities() -> None:
