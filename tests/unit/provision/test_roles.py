@@ -1,6 +1,7 @@
 """Every variable of every role is specified and has the default that the spec and the README say."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -126,8 +127,9 @@ def test_who_includes_a_role_gives_what_it_takes(role: str) -> None:
         assert [required - names for name, names in given if name == point.name and required - names] == []
 
 
+@cache
 def _included() -> list[tuple[tuple[str, str], set[str]]]:
-    """Of each task that includes a role: the role, its entry point, and the names of the variables that it gets."""
+    """Of each task that includes a role: role and entry point, and the variables that it gives."""
     books = ROOT / "playbooks"
     files = [*FOLDER.glob("*/tasks/*.yml"), *books.glob("*.yml"), *books.glob("tasks/*.yml")]
     tasks = [task.words for file in files for task in tasks_of(file)]
