@@ -13,28 +13,7 @@ from tools.setup.places import ROOT
 
 _ROLE = FOLDER / "monitoring"
 #: of others' programs, and of the role's own rules and scripts; the scenario `monitoring` asks for each
-OTHERS = {
-    "consul_autopilot_healthy",
-    "horde_backup_max_age_seconds",
-    "horde_backup_newest_timestamp_seconds",
-    "horde_certificate_not_after_seconds",
-    "horde_expected_agent",
-    "horde_expected_backup",
-    "horde_expected_cluster",
-    "horde_expected_machine",
-    "node_cpu_seconds_total",
-    "node_filesystem_avail_bytes",
-    "node_filesystem_size_bytes",
-    "node_memory_MemAvailable_bytes",
-    "node_memory_MemTotal_bytes",
-    "node_network_receive_bytes_total",
-    "node_network_transmit_bytes_total",
-    "node_timex_offset_seconds",
-    "node_timex_sync_status",
-    "nomad_nomad_autopilot_healthy",
-    "nomad_nomad_blocked_evals_total_blocked",
-    "up",
-}
+OTHERS = set(json.loads((ROOT / "molecule/monitoring/others.json").read_text()))
 _NAME = re.compile(r"\b(up|(?:horde|node|nomad|consul|dcgm|prometheus)_\w+)\b", re.IGNORECASE)
 _SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 
